@@ -1,0 +1,172 @@
+"""The emulator: its life cycle, and the machines of every app."""
+
+import asyncio
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tornado.httpserver import HTTPServer
+
+from aether.emulator.ledger import Ledger
+from aether.emulator.machine import Host, Machine, bind
+from aether.emulator.record import Json, new_machine
+from aether.emulator.requests import ApiError, check_create, ssh_port
+from aether.emulator.rootfs import Trash
+from aether.emulator.routes import application
+from aether.emulator.sandbox import Sandbox, SandboxError
+
+log = logging.getLogger(__name__)
+
+DEFAULT_REGION = "iad"
+_DESTROYED_KEPT = 200
+
+
+class EmulatorError(Exception):
+    """The emulator cannot start; the message says why and what to do."""
+
+
+class Emulator:
+    """A Machines API on loopback and the machines behind it."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        token: str | None = None,
+        port: int = 0,
+        runtime: str = "auto",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.token = token or secrets.token_urlsafe(24)
+        self.url = ""
+        self.sandboxed = False
+        self._state_dir = state_dir.resolve()
+        self._port = port
+        self._runtime = runtime
+        self._clock = clock
+        self._machines: dict[str, Machine] = {}
+        self._cleanup = contextlib.AsyncExitStack()
+
+    async def start(self) -> None:
+        """Lock the state directory, take over its machines, listen."""
+        async with contextlib.AsyncExitStack() as stack:
+            self._lock(stack)
+            listener = self._listen(stack)
+            trash = Trash(self._state_dir / "trash")
+            await trash.empty()
+            try:
+                sandbox = await Sandbox.choose(self._runtime, self._state_dir)
+            except SandboxError as error:
+                raise EmulatorError(str(error)) from None
+            self.sandboxed = sandbox.is_bwrap
+            self._host = Host(sandbox, trash)
+            await self._recover()
+            server = HTTPServer(application(self, self.token))
+            server.add_socket(listener)
+            stack.push_async_callback(server.close_all_connections)
+            stack.push_async_callback(self._stop_machines)
+            stack.callback(server.stop)
+            self._cleanup = stack.pop_all()
+        log.info("emulating the Fly Machines API at %s, machines in %s", self.url, self._state_dir)
+
+    async def stop(self) -> None:
+        """Stop every machine, keep it on disk, and let go of everything; a second call does nothing."""
+        await self._cleanup.aclose()
+
+    def create(self, app: str, request: Json) -> Machine:
+        """Create a machine and begin to boot it."""
+        config = check_create(request)
+        name = request.get("name")
+        for machine in self.machines(app):
+            if name and machine.ledger.record["name"] == name:
+                text = f'machine ID {machine.id} already exists with name "{name}"'
+                raise ApiError(409, f"already_exists: unique machine name violation, {text}")
+        listener = self._reserve(ssh_port(config))
+        record = new_machine(name, _region(request.get("region", "")), config, self._clock())
+        directory = self._state_dir / "machines" / record["id"]
+        machine = Machine(Ledger(app, record, directory, self._clock), self._host)
+        self._machines[machine.id] = machine
+        self._forget_some()
+        machine.launch(listener, request.get("skip_launch", False))
+        return machine
+
+    def machine(self, app: str, machine_id: str) -> Machine:
+        """Find a machine of an app, destroyed ones included."""
+        if not re.fullmatch(r"[0-9a-f]{14}", machine_id):
+            raise ApiError(400, f"invalid machine ID, '{machine_id}'")
+        machine = self._machines.get(machine_id)
+        if machine is None or machine.ledger.app != app:
+            raise ApiError(404, "not_found: machine not found")
+        return machine
+
+    def machines(self, app: str, include_deleted: bool = False) -> list[Machine]:
+        """List the machines of an app, oldest first."""
+        mine = [m for m in self._machines.values() if m.ledger.app == app]
+        return [m for m in mine if include_deleted or m.state != "destroyed"]
+
+    def _reserve(self, port: int | None) -> socket.socket | None:
+        """Bind the SSH port of a new machine; it may belong to no other living one, running or not."""
+        living = [m for m in self._machines.values() if m.state != "destroyed"]
+        if port is not None and port in {m.ssh_port for m in living}:
+            raise ApiError(409, f"aborted: external port {port} is already in use on this computer")
+        return bind(port)
+
+    def _forget_some(self) -> None:
+        gone = [m.id for m in self._machines.values() if m.state == "destroyed"]
+        for machine_id in gone[:-_DESTROYED_KEPT]:
+            del self._machines[machine_id]
+
+    def _lock(self, stack: contextlib.AsyncExitStack) -> None:
+        self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._state_dir.chmod(0o700)
+        fd = os.open(self._state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        stack.callback(os.close, fd)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            text = "is in use by another process; stop that one or choose another state directory"
+            raise EmulatorError(f"state directory {self._state_dir} {text}") from None
+
+    def _listen(self, stack: contextlib.AsyncExitStack) -> socket.socket:
+        try:
+            listener = socket.create_server(("127.0.0.1", self._port), backlog=128)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise EmulatorError(f"cannot listen on port {self._port}: {error}") from None
+            text = f"is in use; try --port {self._port + 1}, or --port 0 for any free one"
+            raise EmulatorError(f"port {self._port} {text}") from None
+        stack.callback(listener.close)
+        listener.setblocking(False)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        return listener
+
+    async def _recover(self) -> None:
+        """Load the machines an earlier process left, in the order of their creation."""
+        self._machines = {}
+        found = []
+        for path in self._state_dir.glob("machines/*/machine.json"):
+            try:
+                found.append(Machine(Ledger.read(path.parent, self._clock), self._host))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("skipping %s, which is not a machine's record: %s", path, error)
+        for machine in sorted(found, key=lambda m: str(m.ledger.record["created_at"])):
+            await machine.recover()
+            self._machines[machine.id] = machine
+
+    async def _stop_machines(self) -> None:
+        for machine in self._machines.values():
+            await machine.ledger.release()
+        await asyncio.gather(*(machine.close() for machine in self._machines.values()))
+
+
+def _region(asked: str) -> str:
+    """Take the first region of a priority list; an alias ("any", "eu") means the emulator's own."""
+    first = asked.split(",", maxsplit=1)[0].strip()
+    return first if re.fullmatch(r"[a-z]{3}", first) and first != "any" else DEFAULT_REGION

@@ -1,0 +1,194 @@
+"""How a machine's process is started and killed: under bubblewrap where that works, else as a plain process.
+
+Neither is a sandbox in the sense of keeping out malice: a machine shares the computer's network and reads its files.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import psutil
+
+from aether.emulator import bwrap
+from aether.emulator.rootfs import HOME, Rootfs, Trash
+
+log = logging.getLogger(__name__)
+
+_OVERTIME_S = 3.0  # what a guest may take on top of the grace: it kills and says goodbye itself
+_SWEEPS = 10
+
+
+class SandboxError(Exception):
+    """A machine's process cannot be started; the message says why."""
+
+
+class GuestProcess:
+    """The process of a running machine."""
+
+    def __init__(self, process: asyncio.subprocess.Process, namespace: int | None) -> None:
+        self._process = process
+        self._namespace = namespace
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def stop(self, grace_s: float) -> None:
+        """Close the guest's standard input, which is how it is told to stop."""
+        stdin = self._process.stdin
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(f"{grace_s}\n".encode())
+            stdin.close()
+            loop = asyncio.get_running_loop()
+            self._deadline = loop.call_later(grace_s + _OVERTIME_S, self.kill)
+
+    def kill(self) -> None:
+        """Kill the guest; under bubblewrap this ends everything in its PID namespace."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def wait(self) -> int:
+        """Wait until the guest is gone, and its PID namespace with it; answer its exit code."""
+        code = await self._process.wait()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        if self._namespace is not None:
+            await _until_readable(self._namespace)
+            os.close(self._namespace)
+            self._namespace = None
+        return code
+
+
+class Sandbox:
+    """How the machines of one emulator are run."""
+
+    def __init__(self, state_dir: Path, program: str | None) -> None:
+        self.is_bwrap = program is not None
+        self._program = program
+        self._state_dir = state_dir
+
+    @classmethod
+    async def choose(cls, runtime: str, state_dir: Path) -> "Sandbox":
+        """Pick the runtime: "auto" tries bubblewrap and falls back; "bwrap" insists on it."""
+        program = shutil.which("bwrap") if runtime != "plain" and sys.platform == "linux" else None
+        if program is not None:
+            probe = Rootfs(state_dir / "probe")
+            if not await bwrap.works(program, probe, state_dir):
+                program = None
+            await Trash(state_dir / "trash").throw(probe.path)
+        if program is None and runtime == "bwrap":
+            raise SandboxError("bubblewrap (bwrap) does not work here; use the runtime 'plain' or 'auto'")
+        return cls(state_dir, program)
+
+    async def start(
+        self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], files: Iterable[str]
+    ) -> GuestProcess:
+        """Start a guest; `listener` is the bound socket it will listen on."""
+        inherited = [] if listener is None else [listener.fileno()]
+        root = "/" if self.is_bwrap else str(rootfs.path)
+        guest = [sys.executable, "-P", "-s", "-m", "aether.emulator.guest", "--root", root]
+        guest += [f"--listen-fd={fd}" for fd in inherited]
+        if self._program is None:
+            return GuestProcess(await self._spawn(rootfs, guest, environment, inherited), None)
+        reader, writer = os.pipe()
+        try:
+            argv = [self._program, "--info-fd", str(writer), *bwrap.arguments(rootfs, self._state_dir, files)]
+            process = await self._spawn(rootfs, [*argv, *guest], environment, [*inherited, writer])
+            os.close(writer)
+            writer = -1
+            return GuestProcess(process, await _namespace(reader))
+        finally:
+            os.close(reader)
+            if writer >= 0:
+                os.close(writer)
+
+    async def _spawn(
+        self, rootfs: Rootfs, argv: list[str], environment: Mapping[str, str], fds: list[int]
+    ) -> asyncio.subprocess.Process:
+        with _console(rootfs.path.parent / "console.log") as console:
+            return await asyncio.create_subprocess_exec(
+                *argv,
+                env=_environment(environment),
+                cwd=rootfs.path / HOME,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=console,
+                stderr=console,
+                pass_fds=fds,
+                start_new_session=True,
+            )
+
+    async def sweep(self, machine_id: str) -> None:
+        """Kill what outlived a guest that could not do it itself: killed hard, or on macOS (plain runtime)."""
+        if not self.is_bwrap:
+            await asyncio.to_thread(_sweep, machine_id)
+
+
+def _console(path: Path) -> BinaryIO:
+    """Open the guest's log, empty at each boot."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    return path.open("wb")
+
+
+def _environment(machine: Mapping[str, str]) -> dict[str, str]:
+    """Build the guest's own environment: the server's without its secrets, and what the guest hands to shells."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("FLY_", "AETHER_", "PYTHON"))}
+    packages = [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
+    return {
+        **inherited,
+        "FLY_MACHINE_ID": machine["FLY_MACHINE_ID"],
+        "AETHER_GUEST_ENV": json.dumps(dict(machine)),
+        "PYTHONPATH": os.pathsep.join([str(bwrap.PACKAGE.parent), *packages]),
+    }
+
+
+async def _until_readable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(fd, ready.set_result, None)
+    ready.add_done_callback(lambda _: loop.remove_reader(fd))
+    await ready
+
+
+async def _read(fd: int) -> bytes:
+    await _until_readable(fd)
+    return os.read(fd, 4096)
+
+
+async def _namespace(reader: int) -> int | None:
+    """Open a pidfd of the namespace's first process; its end is the end of all others (pid_namespaces(7))."""
+    information = b""
+    while chunk := await _read(reader):
+        information += chunk
+    try:
+        return os.pidfd_open(json.loads(information)["child-pid"])
+    except (ValueError, ProcessLookupError):  # bubblewrap failed, or the machine is gone already
+        return None
+
+
+def _sweep(machine_id: str) -> None:
+    for _ in range(_SWEEPS):
+        left = [p for p in psutil.process_iter() if _belongs(p, machine_id)]
+        if not left:
+            break
+        log.info("machine %s: killing %d processes it left behind", machine_id, len(left))
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                process.send_signal(signal.SIGKILL)
+        psutil.wait_procs(left, timeout=0.2)
+
+
+def _belongs(process: psutil.Process, machine_id: str) -> bool:
+    try:
+        is_alive = bool(process.status() != psutil.STATUS_ZOMBIE)
+        return is_alive and bool(process.environ().get("FLY_MACHINE_ID") == machine_id)
+    except (psutil.Error, OSError):
+        return False

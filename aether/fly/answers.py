@@ -1,0 +1,113 @@
+"""Fly's answers: the machine as Fly tells it, and refusals as errors; untrusted, so a schema comes first.
+
+Sources: Fly docs "Machines API" for the shapes; recorded answers for the forms of errors.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+from aether.errors import LimitExceeded, ProviderError
+
+_MACHINE = Draft202012Validator(
+    {
+        "type": "object",
+        "required": ["id", "state"],
+        "properties": {
+            "id": {"type": "string"},
+            "name": {"type": "string"},
+            "state": {"type": "string"},
+            "region": {"type": "string"},
+            "instance_id": {"type": "string"},
+            "private_ip": {"type": "string"},
+            "created_at": {"type": "string"},
+            "config": {
+                "type": ["object", "null"],
+                "properties": {
+                    "image": {"type": "string"},
+                    "guest": {"type": "object"},
+                    "metadata": {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
+                },
+            },
+            "events": {"type": ["array", "null"], "items": {"type": "object"}},
+        },
+    }
+)
+
+
+@dataclass(frozen=True)
+class FlyMachine:
+    """A machine as Fly tells it; attributes have Fly's names."""
+
+    id: str
+    name: str
+    state: str
+    region: str
+    instance_id: str
+    private_ip: str
+    created_at: str
+    config: dict[str, Any] = field(default_factory=dict)
+    events: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The machine's own metadata."""
+        return self.config.get("metadata") or {}
+
+    def last_error(self) -> str:
+        """Say what the newest event (they come newest first) tells about a machine that does not run."""
+        for event in self.events:
+            exit_event = (event.get("request") or {}).get("exit_event") or {}
+            if exit_event:
+                return str(exit_event.get("error") or f"exit code {exit_event.get('exit_code')}")
+        return f"Fly says: {self.state}"
+
+
+def machine(answer: Any) -> FlyMachine:
+    """Make a machine of Fly's answer; raise ProviderError where it makes no sense."""
+    if not _MACHINE.is_valid(answer):
+        raise ProviderError("Fly answered with a machine that lacks its id or state; try again")
+    return FlyMachine(
+        id=answer["id"],
+        name=answer.get("name", ""),
+        state=answer["state"],
+        region=answer.get("region", ""),
+        instance_id=answer.get("instance_id", ""),
+        private_ip=answer.get("private_ip", ""),
+        created_at=answer.get("created_at", ""),
+        config=answer.get("config") or answer.get("incomplete_config") or {},
+        events=tuple(answer.get("events") or ()),
+    )
+
+
+def decode(what: str, body: bytes) -> Any:
+    """Decode a success; raise ProviderError where it is not JSON."""
+    if not body:
+        return None
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise ProviderError(f"Fly answered {what} with something that is not JSON; try again") from error
+
+
+def refusal(what: str, status: int, body: bytes, request_id: str) -> ProviderError | LimitExceeded:
+    """Make an error of a refusal; `request_id` is what Fly's support asks for."""
+    text = f"Fly refused {what} with {status}: {said(body)} (fly-request-id {request_id})"
+    if status == 429:
+        return LimitExceeded(f"{text}; wait a moment and try again")
+    if status == 401:
+        text += "; check FLY_API_TOKEN"
+    return ProviderError(text, status=status)
+
+
+def said(body: bytes) -> str:
+    """Return a refusal's text: under `message` (leases) or `error`, or a body that is not JSON at all."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return body[:200].decode(errors="replace") or "nothing"
+    if isinstance(answer, dict):
+        return str(answer.get("message") or answer.get("error") or "nothing")[:500]
+    return "nothing"

@@ -1,0 +1,176 @@
+"""Fly Machines API client: the only place that does HTTP to Fly.
+
+Sources: Fly docs "Machines API" (https://fly.io/docs/machines/api/) for paths, statuses and bodies; fly-go's
+`flaps` package for what is retried and how tokens are sent.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import urllib.parse
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tornado.httpclient import HTTPError, HTTPRequest, HTTPResponse
+from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
+
+from aether.errors import ProviderError, ProviderTimeout
+from aether.fly import answers
+from aether.fly.answers import FlyMachine
+
+log = logging.getLogger(__name__)
+
+CALL_TIMEOUT_S = 30.0
+CREATE_TIMEOUT_S = 60.0
+WAIT_RANGE_S = (1, 60)  # outside: 400 "value must be inside range [1s, 1m0s]"
+ATTEMPTS = 4
+PASSING_STATUSES = frozenset({429, 500, 502, 503, 504})
+MAX_CALLS = 2000  # `wait` holds a connection for up to a minute, one for each machine in transition
+
+
+class FlyClient:
+    """One app's machines.
+
+    Every call raises ProviderError when Fly says no, is unreachable or makes no sense, LimitExceeded when it still
+    answers 429 after retries, and ProviderTimeout when it does not answer in time.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        app_name: str,
+        token: str,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._machines_url = f"{base_url.rstrip('/')}/v1/apps/{urllib.parse.quote(app_name, safe='')}/machines"
+        self._authorization = authorization(token)
+        self._pause = pause
+        self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=MAX_CALLS)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
+    async def create(self, name: str, region: str, config: dict[str, Any]) -> FlyMachine:
+        """Create and launch a machine; the answer comes before it has booted.
+
+        Never repeated by itself: there is no idempotency key (flyctl, `launchGreenMachineWithRetry`).
+        """
+        body: dict[str, Any] = {"name": name, "config": config}
+        if region:
+            body["region"] = region
+        answer = await self._request("POST", "", body=body, timeout_s=CREATE_TIMEOUT_S, attempts=1)
+        return answers.machine(answer)
+
+    async def get(self, machine_id: str) -> FlyMachine:
+        """Read one machine; a destroyed one still answers for a while, with state `destroyed`."""
+        return answers.machine(await self._request("GET", f"/{machine_id}"))
+
+    async def list(self, metadata: dict[str, str]) -> list[FlyMachine]:
+        """List the living machines that carry all of `metadata`."""
+        query = {f"metadata.{key}": value for key, value in metadata.items()}
+        answer = await self._request("GET", "", query=query)
+        if not isinstance(answer, list):
+            raise ProviderError("Fly answered the list of machines with something else; try again")
+        return [answers.machine(item) for item in answer]
+
+    async def start(self, machine_id: str) -> None:
+        """Start a stopped machine; answered before it has booted."""
+        await self._request("POST", f"/{machine_id}/start")
+
+    async def stop(self, machine_id: str) -> None:
+        """Stop a machine as its `stop_config` says; stopping a stopped one is no error."""
+        await self._request("POST", f"/{machine_id}/stop", body={})
+
+    async def destroy(self, machine_id: str) -> None:
+        """Destroy a machine, running or not; one that is gone already is no error."""
+        try:
+            await self._request("DELETE", f"/{machine_id}", query={"force": "true"})
+        except ProviderError as error:
+            if error.status != 404:
+                raise
+
+    async def wait(self, machine_id: str, state: str, timeout_s: int, instance_id: str = "") -> bool:
+        """Wait until the machine is in `state`, at most `timeout_s` (1–60); say whether it is.
+
+        `instance_id` is needed for `stopped` by older API versions and harmless for newer ones.
+        """
+        low, high = WAIT_RANGE_S
+        timeout_s = min(max(timeout_s, low), high)
+        query = {"state": state, "timeout": str(timeout_s)}
+        if instance_id:
+            query["instance_id"] = instance_id
+        try:
+            await self._request("GET", f"/{machine_id}/wait", query=query, timeout_s=timeout_s + 10.0)
+        except ProviderError as error:
+            if error.status == 408:
+                return False
+            if error.status == 404 and state == "destroyed":
+                return True
+            raise
+        return True
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
+        timeout_s: float = CALL_TIMEOUT_S,
+        attempts: int = ATTEMPTS,
+    ) -> Any:
+        """Make one call and decode its answer, with retries where the failure may pass."""
+        url = self._machines_url + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
+        request = HTTPRequest(
+            url,
+            method=method,
+            headers={"Authorization": self._authorization, "Content-Type": "application/json"},
+            body=json.dumps(body) if body is not None else ("" if method == "POST" else None),
+            connect_timeout=10.0,
+            request_timeout=timeout_s,
+            follow_redirects=False,
+        )
+        what = f"{method} {path or '/'}"
+        for attempt in range(1, attempts + 1):
+            is_last = attempt == attempts
+            try:
+                response = await self._fetch(request)
+            except (HTTPError, OSError) as failure:
+                if is_last:
+                    raise _unreachable(what, failure) from failure
+            else:
+                if response.code < 300:
+                    return answers.decode(what, response.body)
+                if is_last or response.code not in PASSING_STATUSES:
+                    request_id = response.headers.get("fly-request-id", "none")
+                    error = answers.refusal(what, response.code, response.body, request_id)
+                    log.warning("%s", error)
+                    raise error
+            await self._pause(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable")
+
+    async def _fetch(self, request: HTTPRequest) -> HTTPResponse:
+        """Fetch; a caller that is cancelled leaves a call that cannot be taken back, and nobody hears its end."""
+        return await asyncio.shield(asyncio.ensure_future(self._http.fetch(request, raise_error=False)))
+
+
+def authorization(token: str) -> str:
+    """Return the Authorization header for any form in which Fly hands out tokens.
+
+    Macaroons (`fm1r_`, `fm1a_`, `fm2_`) go with the scheme `FlyV1`, others with `Bearer` (fly-go, `tokens`).
+    """
+    token = token.strip()
+    while True:
+        scheme, _, rest = token.partition(" ")
+        if scheme.lower() not in ("bearer", "flyv1") or not rest:
+            break
+        token = rest.strip()
+    return f"FlyV1 {token}" if token.startswith("fm") else f"Bearer {token}"
+
+
+def _unreachable(what: str, error: Exception) -> ProviderError | ProviderTimeout:
+    log.warning("Fly: %s failed: %s", what, error)
+    if isinstance(error, (HTTPTimeoutError, TimeoutError)):
+        return ProviderTimeout(f"Fly did not answer {what} in time; try again")
+    return ProviderError(f"Fly cannot be reached for {what} ({error}); check the network and try again")

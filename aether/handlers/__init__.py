@@ -1,0 +1,1 @@
+"""Thin Tornado handlers: check the door, decode, one call, encode."""

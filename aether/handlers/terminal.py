@@ -1,0 +1,75 @@
+"""WebSocket ↔ TerminalSession."""
+
+import asyncio
+
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from aether import messages
+from aether.errors import AetherError, InvalidMessage
+from aether.fleet import Fleet
+from aether.handlers.base import BaseHandler, Doors
+from aether.messages import TerminalQuery
+from aether.sessions import TerminalSession
+
+MAX_REASON_BYTES = 123  # RFC 6455, section 5.5: a control frame holds 125 bytes, two of them are the code
+
+
+class TerminalHandler(BaseHandler, WebSocketHandler):
+    """`/machines/:id/terminal`: one shell for one WebSocket."""
+
+    query: TerminalQuery
+
+    def initialize(self, doors: Doors, fleet: Fleet) -> None:
+        """Take what the route hands down."""
+        super().initialize(doors)
+        self.fleet = fleet
+        self.session: TerminalSession | None = None
+
+    async def get(self, machine_id: str) -> None:
+        """Decode the query, then upgrade."""
+        if self.request.headers.get("Upgrade", "").lower() != "websocket":
+            raise InvalidMessage("this is a WebSocket; connect to it with one, as /terminal.html does")
+        arguments = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+        self.query = messages.decode_terminal_query(arguments)
+        await super().get(machine_id)
+
+    def check_origin(self, origin: str) -> bool:
+        """Say yes: `prepare` has looked at Host and Origin already."""
+        return True
+
+    def open(self, machine_id: str) -> None:
+        """Open a shell; on a machine that is starting it waits. Errors come as a message and a close code."""
+        self.set_nodelay(True)
+        try:
+            self.session = self.fleet.open_terminal(machine_id, self, self.query)
+        except AetherError as error:
+            self.send(messages.error(error.message))
+            self.end(error.ws_close, error.message)
+
+    def on_message(self, message: str | bytes) -> None:
+        """Pass a message on; an invalid one is answered, and the shell lives on."""
+        if self.session is None:
+            return
+        try:
+            self.session.feed(messages.decode_terminal(message))
+        except InvalidMessage as error:
+            where = f"{error.path}: " if error.path else ""
+            self.send(messages.error(f"Invalid message: {where}{error.message}"))
+
+    def on_close(self) -> None:
+        """Hang up the shell of a client that is gone."""
+        if self.session is not None:
+            self.session.end(None)
+
+    def send(self, message: str) -> "asyncio.Future[None] | None":
+        """Send one message; None when the client is gone."""
+        try:
+            sent = self.write_message(message)
+        except WebSocketClosedError:
+            return None
+        sent.add_done_callback(lambda done: done.cancelled() or done.exception())  # on_close tells of the loss
+        return sent
+
+    def end(self, code: int, reason: str) -> None:
+        """Close with a code and as much of the reason as a close frame holds."""
+        self.close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))

@@ -1,0 +1,134 @@
+"""Machine, MachineState and the transition table: what a machine is, without any I/O."""
+
+import datetime
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+FLY_STATES = {
+    "created": "created",
+    "started": "running",
+    "stopped": "stopped",
+    "suspended": "stopped",
+    "failed": "error",
+}
+"""Fly's persistent states as ours (Fly docs, "Machine states"). All other names mean "in transition"."""
+
+FLY_GONE = frozenset({"destroyed", "destroying", "launch_failed"})
+"""Fly's names for a machine that is gone or about to be: `launch_failed` goes to `destroyed` by itself."""
+
+
+OUTPUT_COUNTS_S = 3600.0
+"""Output counts as activity for this long after the last input."""
+
+
+class MachineState(enum.StrEnum):
+    """The PRD's states. A destroyed machine has none: it is gone."""
+
+    CREATED = "created"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
+_S = MachineState
+TRANSITIONS: dict[MachineState, frozenset[MachineState]] = {
+    _S.CREATED: frozenset({_S.STARTING, _S.STOPPING, _S.ERROR}),
+    _S.STARTING: frozenset({_S.RUNNING, _S.STOPPING, _S.STOPPED, _S.ERROR}),
+    _S.RUNNING: frozenset({_S.STOPPING, _S.STOPPED, _S.ERROR}),
+    _S.STOPPING: frozenset({_S.STOPPED, _S.ERROR}),
+    _S.STOPPED: frozenset({_S.STARTING, _S.STOPPING, _S.ERROR}),
+    _S.ERROR: frozenset({_S.STARTING, _S.STOPPING, _S.STOPPED, _S.RUNNING}),  # running: a stop failed
+}
+
+
+def state_from_fly(fly_state: str) -> MachineState | None:
+    """Translate Fly's name of a state; None while Fly is in transition or uses a name we do not know."""
+    name = FLY_STATES.get(fly_state)
+    return MachineState(name) if name else None
+
+
+@dataclass(frozen=True)
+class Guest:
+    """Size of a machine, in Fly's words; `memory_mb` is MiB."""
+
+    cpu_kind: str
+    cpus: int
+    memory_mb: int
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What a caller may ask of a new machine."""
+
+    name: str | None
+    region: str | None
+    guest: Guest
+
+
+@dataclass
+class Machine:
+    """One machine we manage. Times are seconds since the epoch."""
+
+    id: str
+    name: str
+    region: str
+    image: str
+    guest: Guest
+    created_at: float
+    last_activity_at: float
+    last_input_at: float
+    ssh_port: int
+    host_public_key: str
+    state: MachineState = MachineState.CREATED
+    fly_machine_id: str = ""
+    instance_id: str = ""
+    private_ip: str = ""
+    error: dict[str, Any] | None = None
+
+    def to(self, state: MachineState) -> None:
+        """Move to `state`; raise ValueError where the table has no such arrow."""
+        if state is self.state:
+            return
+        if state not in TRANSITIONS[self.state]:
+            raise ValueError(f"machine {self.id}: no transition from {self.state} to {state}")
+        self.state = state
+
+    def note_input(self, now: float) -> None:
+        """The user typed, or started the machine: that is activity."""
+        self.last_input_at = now
+        self.last_activity_at = now
+
+    def note_output(self, now: float) -> None:
+        """A program wrote: that is activity only while somebody has typed lately, or `top` would bill for ever."""
+        if now - self.last_input_at <= OUTPUT_COUNTS_S:
+            self.last_activity_at = now
+
+    def to_json(self, idle_stop_at: float | None) -> dict[str, Any]:
+        """Return the public form; keys and their meaning are the README's."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "state": self.state.value,
+            "region": self.region,
+            "image": self.image,
+            "guest": vars(self.guest).copy(),
+            "created_at": iso_utc(self.created_at),
+            "last_activity_at": iso_utc(self.last_activity_at),
+            "idle_stop_at": None if idle_stop_at is None else iso_utc(idle_stop_at),
+            "fly_machine_id": self.fly_machine_id,
+            "error": self.error,
+        }
+
+
+def iso_utc(seconds: float) -> str:
+    """Format seconds since the epoch as ISO 8601 UTC, to the second."""
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def from_iso(text: str) -> float:
+    """Parse an ISO 8601 time into seconds since the epoch; ValueError if it is none."""
+    return datetime.datetime.fromisoformat(text).timestamp()

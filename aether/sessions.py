@@ -1,0 +1,189 @@
+"""TerminalSession: one SSH PTY and the client attached to it.
+
+The path of a key: `feed` → SSH channel → PTY. The path of output: `data_received` (asyncssh's session callback, no
+stream in between) → one incremental UTF-8 decoder per PTY → `Client.send`. Output is sent at once; when the client's
+connection holds more than `HIGH_BYTES` unsent, the SSH channel is paused until it has drained below `LOW_BYTES`.
+"""
+
+import asyncio
+import codecs
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import asyncssh
+
+from aether import messages
+from aether.errors import AetherError, LimitExceeded, SshError
+from aether.machines import Machine
+from aether.messages import Input, Resize, TerminalQuery
+
+log = logging.getLogger(__name__)
+
+HIGH_BYTES = 256 * 1024
+LOW_BYTES = 64 * 1024
+MAX_PENDING_INPUT_BYTES = 8 << 20
+CLOSE_NORMAL = 1000
+
+
+class Client(Protocol):
+    """The far side of a session: a WebSocket, as the session needs it."""
+
+    def send(self, message: str) -> "asyncio.Future[None] | None":
+        """Send one message; the future is done when it has left, None when there is nobody to send to."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Close the connection with a WebSocket close code."""
+
+
+class TerminalSession(asyncssh.SSHClientSession[bytes]):
+    """One shell and its client, from the WebSocket's opening to whichever end closes first.
+
+    Args:
+        machine: gets the activity.
+        client: gets the messages.
+        query: first size, and whether the client lost an earlier shell.
+        why_ended: the error to tell the client when the shell ends under it, None for a plain `exit`.
+        on_end: called once when the session is over.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        client: Client,
+        query: TerminalQuery,
+        why_ended: Callable[[], AetherError | None],
+        on_end: Callable[["TerminalSession"], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.size = query.size
+        self._machine = machine
+        self._client = client
+        self._is_reconnect = query.is_reconnect
+        self._why_ended = why_ended
+        self._on_end = on_end
+        self._clock = clock
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._pending_input = bytearray()
+        self._unsent_bytes = 0
+        self._is_paused = False
+        self._is_over = False
+        self._exit_reason = ""
+
+    # From the client.
+
+    def open(self, attach: Callable[["TerminalSession"], Awaitable[object]]) -> None:
+        """Begin to open the shell; input that comes before it is there is kept for it."""
+        self._opening = asyncio.create_task(self._open(attach), name=f"open terminal on {self._machine.id}")
+
+    def feed(self, message: Input | Resize) -> None:
+        """Pass on what the client sent."""
+        if self._is_over:
+            return
+        if isinstance(message, Resize):
+            self.size = message
+            if self._channel is not None:
+                self._channel.change_terminal_size(message.cols, message.rows)
+            return
+        self._machine.note_input(self._clock())
+        if self._channel is None:
+            self._pending_input += message.data
+            unread_bytes = len(self._pending_input)
+        else:
+            self._channel.write(message.data)
+            unread_bytes = self._channel.get_write_buffer_size()
+        if unread_bytes > MAX_PENDING_INPUT_BYTES:
+            self.end(LimitExceeded("the program in the terminal does not read its input; reconnect and paste less"))
+
+    def end(self, error: AetherError | None, reason: str = "") -> None:
+        """End the session: tell the client why and hang up the shell. A second call does nothing."""
+        if self._is_over:
+            return
+        self._is_over = True
+        if error is not None:
+            self._client.send(messages.error(error.message))
+            self._client.end(error.ws_close, error.message)
+        else:
+            self._client.end(CLOSE_NORMAL, reason)
+        if self._channel is not None:
+            self._channel.abort()
+        if self._opening is not None and self._opening is not asyncio.current_task():
+            self._opening.cancel()
+        self._on_end(self)
+
+    async def wait_ended(self) -> None:
+        """Wait until nothing of the session is left to run; call after `end`."""
+        if self._opening is not None:
+            await asyncio.wait([self._opening])
+        if self._channel is not None:
+            await self._channel.wait_closed()
+
+    async def _open(self, attach: Callable[["TerminalSession"], Awaitable[object]]) -> None:
+        try:
+            await attach(self)
+        except AetherError as error:
+            self.end(error)
+        except Exception:
+            log.exception("terminal on machine %s could not be opened", self._machine.id)
+            self.end(AetherError("the server failed to open a terminal; its log says why"))
+
+    # From the shell: asyncssh's callbacks.
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """The channel exists; the shell is not started yet."""
+        self._channel = chan
+        if self._is_over:
+            chan.abort()
+
+    def session_started(self) -> None:
+        """The shell runs: say so to a client that lost another, then give it what has been typed meanwhile."""
+        assert self._channel is not None
+        if self._is_reconnect:
+            self._client.send(messages.reconnected())
+        self._channel.change_terminal_size(self.size.cols, self.size.rows)
+        if self._pending_input:
+            self._channel.write(bytes(self._pending_input))
+            self._pending_input.clear()
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """The shell wrote."""
+        self._machine.note_output(self._clock())
+        self._send_text(self._decoder.decode(data))
+
+    def exit_status_received(self, status: int) -> None:
+        """The shell exited."""
+        self._exit_reason = f"shell exited with status {status}"
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        """The shell was killed."""
+        self._exit_reason = f"shell was ended by signal {signal}"
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is closed, by the shell's end or by the loss of the connection."""
+        self._send_text(self._decoder.decode(b"", final=True))
+        error = self._why_ended()
+        if error is None and not self._exit_reason:
+            error = SshError("the connection to the machine was lost; reconnect for a new session")
+        self.end(error, self._exit_reason)
+
+    def _send_text(self, text: str) -> None:
+        if not text or self._is_over:
+            return
+        sent = self._client.send(messages.output(text))
+        if sent is None:
+            return
+        size = len(text)
+        self._unsent_bytes += size
+        sent.add_done_callback(lambda _: self._on_sent(size))
+        if self._unsent_bytes > HIGH_BYTES and not self._is_paused and self._channel is not None:
+            self._is_paused = True
+            self._channel.pause_reading()
+
+    def _on_sent(self, size: int) -> None:
+        self._unsent_bytes -= size
+        if self._is_paused and self._unsent_bytes < LOW_BYTES and self._channel is not None:
+            self._is_paused = False
+            self._channel.resume_reading()

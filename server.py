@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""aether's server: parse settings, build the application, serve until a signal, shut down in order."""
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import sys
+import time
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from aether.app import Aether
+from aether.emulator.api import EmulatorError
+from aether.errors import AetherError
+from aether.settings import Settings, SettingsError, load
+from aether.ssh.keys import UserKeyError
+
+STOP_TIMEOUT_S = 20.0
+log = logging.getLogger("aether.server")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, for log collectors."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format one record."""
+        line = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def main() -> None:
+    """Run the server; exit 0 after a signal, 1 when it cannot start, 2 when the settings are wrong."""
+    try:
+        settings = load(sys.argv[1:])
+    except SettingsError as error:
+        sys.exit(_complain(str(error), 2))
+    _configure_log(settings.log_format)
+    sys.exit(asyncio.run(serve(settings)))
+
+
+async def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit status."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        sockets = bind_sockets(settings.port, settings.address)
+    except OSError as error:
+        return _complain(_cannot_listen(settings, error), 1)
+    aether = Aether(settings)
+    try:
+        await aether.start()
+    except (AetherError, EmulatorError, UserKeyError) as error:
+        return _complain(str(error), 1)
+    server = HTTPServer(aether.application)
+    server.add_sockets(sockets)
+    print(f"aether: open {_url(settings, sockets[0])} — {aether.where()}", flush=True)
+    await stopping.wait()
+    log.info("stopping")
+    try:
+        await asyncio.wait_for(_stop(server, aether), STOP_TIMEOUT_S)
+    except TimeoutError:
+        return _complain(f"did not stop within {STOP_TIMEOUT_S:.0f} s; local machines die with the server", 1)
+    return 0
+
+
+async def _stop(server: HTTPServer, aether: Aether) -> None:
+    """Take no more connections, end terminals and local machines, then let the last answers out."""
+    server.stop()
+    await aether.stop()
+    await server.close_all_connections()
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> str:
+    return (
+        f"cannot listen on {settings.address} port {settings.port}: {error.strerror}; "
+        f"try --port {settings.port + 1}, or --port 0 for any free one"
+    )
+
+
+def _url(settings: Settings, listening: socket.socket) -> str:
+    host = f"[{settings.address}]" if ":" in settings.address else settings.address
+    return f"http://{host}:{listening.getsockname()[1]}/"
+
+
+def _configure_log(log_format: str) -> None:
+    handler = logging.StreamHandler()
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JsonFormatter() if log_format == "json" else text)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    logging.getLogger("tornado.access").setLevel(logging.WARNING)
+
+
+def _complain(text: str, status: int) -> int:
+    for line in text.splitlines():
+        print(f"aether: {line}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    main()

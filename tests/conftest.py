@@ -1,0 +1,272 @@
+"""What every test gets: an event loop that must end clean, a real server, and the verbs tests are written in."""
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import re
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from tornado.httpclient import HTTPRequest, HTTPResponse
+from tornado.ioloop import IOLoop
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from aether.app import Aether
+from aether.settings import Settings, load
+
+BRACKETED_PASTE = re.compile(r"\x1b\[\?2004(h|l\r)")  # readline's, around each prompt
+NOISY_LOGGERS = ("aether", "asyncio", "tornado.application", "tornado.general")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "logs_warnings: the test provokes warnings in the log")
+
+
+@pytest.fixture(scope="session")
+def need() -> Callable[[str], str]:
+    """Return a tool's path; a missing tool skips the test on a user's machine and fails it in CI."""
+
+    def find(tool: str) -> str:
+        path = shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/usr/bin")
+        if path is None and os.environ.get("CI") == "true":
+            pytest.fail(f"{tool} is not installed; scripts/test installs it")
+        if path is None:
+            pytest.skip(f"{tool} is not installed")
+        return path
+
+    return find
+
+
+def open_files() -> dict[int, str]:
+    """Return this process's descriptors; where /proc does not tell them, none."""
+    found = {}
+    folder = Path("/proc/self/fd")
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        try:
+            found[int(entry.name)] = str(entry.readlink())
+        except OSError:  # the descriptor of the listing itself
+            continue
+    return found
+
+
+def children() -> set[psutil.Process]:
+    """Return this process's children; from /proc where it tells them, for a scan of all processes takes a while."""
+    try:
+        text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+    except OSError:
+        return set(psutil.Process().children())
+    return {psutil.Process(int(pid)) for pid in text.split()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """No descriptor and no child process survives a test."""
+    gc.collect()
+    files, before = open_files(), children()
+    yield
+    gc.collect()
+    _, alive = psutil.wait_procs(children() - before, timeout=5)
+    assert not alive, f"child processes survived the test: {[process.cmdline() for process in alive]}"
+    leaked = {number: name for number, name in open_files().items() if files.get(number) != name}
+    assert not leaked, f"descriptors survived the test: {leaked}"
+
+
+@pytest.fixture(autouse=True)
+def log_is_quiet(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A test that does not say so provokes no warning, and no task dies unheard."""
+    yield
+    if request.node.get_closest_marker("logs_warnings"):
+        return
+    records = [*caplog.get_records("setup"), *caplog.get_records("call"), *caplog.records]
+    loud = [r for r in records if r.levelno >= logging.WARNING and r.name.startswith(NOISY_LOGGERS)]
+    assert not loud, f"unexpected in the log: {[record.getMessage() for record in loud]}"
+
+
+@pytest.fixture
+def io_loop(nothing_leaks: None, log_is_quiet: None) -> Iterator[IOLoop]:
+    """pytest-tornado's event loop, which here must end with no task left."""
+    loop = IOLoop(make_current=False)
+    asyncio.set_event_loop(loop.asyncio_loop)
+    yield loop
+    left = asyncio.all_tasks(loop.asyncio_loop)
+    loop.run_sync(loop.asyncio_loop.shutdown_asyncgens)
+    loop.run_sync(loop.asyncio_loop.shutdown_default_executor)
+    asyncio.set_event_loop(None)
+    loop.close(all_fds=True)
+    assert not left, f"tasks survived the test: {left}"
+
+
+@pytest.fixture
+def clock() -> "Clock":
+    """A clock that stands still until it is turned."""
+    return Clock()
+
+
+class Clock:
+    """Seconds since the epoch, turned by hand."""
+
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a server with local machines; tests that want others override this fixture."""
+    return load([], {"AETHER_STATE_DIR": str(tmp_path / "state")})
+
+
+@pytest.fixture
+def aether(io_loop: IOLoop, settings: Settings, clock: Clock) -> Iterator[Aether]:
+    """The whole program on its embedded emulator, with a clock that stands still."""
+    program = Aether(settings, clock)
+    io_loop.run_sync(program.start)
+    yield program
+    io_loop.run_sync(program.stop)
+
+
+@pytest.fixture
+def app(aether: Aether) -> Any:
+    """The application that pytest-tornado's `http_server` serves on a free port."""
+    return aether.application
+
+
+@pytest.fixture
+def base_url(http_port: int) -> str:
+    """The server's address; not `localhost`, which may mean ::1 first, where nothing listens."""
+    return f"http://127.0.0.1:{http_port}"
+
+
+@pytest.fixture
+def call(io_loop: IOLoop, http_server: Any, base_url: str) -> Iterator[Callable[..., Awaitable[HTTPResponse]]]:
+    """`await call("POST", "/machines", {...})` → the response, whatever its status."""
+    client = SimpleAsyncHTTPClient(force_instance=True)
+
+    async def fetch(method: str, path: str, body: Any = None, headers: Any = None) -> HTTPResponse:
+        data = body if isinstance(body, (str, bytes)) or body is None else json.dumps(body)
+        request = HTTPRequest(
+            base_url + path,
+            method,
+            headers or {},
+            data,
+            allow_nonstandard_methods=True,
+            follow_redirects=False,
+            request_timeout=60,
+        )
+        return await client.fetch(request, raise_error=False)
+
+    yield fetch
+    client.close()
+
+
+class Terminal:
+    """A client of the terminal's WebSocket."""
+
+    def __init__(self, connection: WebSocketClientConnection) -> None:
+        self.connection = connection
+        self.text = ""
+        self.messages: list[dict[str, Any]] = []
+        self.is_closed = False
+
+    async def read(self) -> dict[str, Any] | None:
+        """Return the next message, None after the close."""
+        message = None if self.is_closed else await self.connection.read_message()
+        if message is None:
+            self.is_closed = True
+            return None
+        self.messages.append(decoded := json.loads(message))
+        if decoded["type"] == "output":
+            self.text = BRACKETED_PASTE.sub("", self.text + decoded["data"])
+        return decoded
+
+    async def until(self, sentinel: str) -> str:
+        """Read output until `sentinel` has come; return all that came up to it and forget it."""
+        while sentinel not in self.text:
+            if await self.read() is None:
+                raise AssertionError(f"closed ({self.code} {self.reason}) before {sentinel!r}: {self.text[-500:]!r}")
+        seen, _, self.text = self.text.partition(sentinel)
+        return seen
+
+    async def until_closed(self) -> int | None:
+        """Read to the end; return the close code."""
+        while await self.read() is not None:
+            pass
+        return self.code
+
+    async def send(self, **message: Any) -> None:
+        await self.connection.write_message(json.dumps(message))
+
+    async def type(self, data: str) -> None:
+        await self.send(type="input", data=data)
+
+    async def run(self, command: str) -> str:
+        """Run a command; return what it printed, without the echo."""
+        await self.type(f"{command}; printf '%s_' done_; echo $?\n")
+        await self.until("\r\n")
+        seen = await self.until("done__")
+        await self.until("$ ")
+        return seen.replace("\r\n", "\n")
+
+    @property
+    def code(self) -> int | None:
+        return self.connection.close_code
+
+    @property
+    def reason(self) -> str | None:
+        return self.connection.close_reason
+
+    @property
+    def errors(self) -> list[str]:
+        return [message["message"] for message in self.messages if message["type"] == "error"]
+
+
+@pytest.fixture
+def terminal(io_loop: IOLoop, http_server: Any, base_url: str) -> Iterator[Callable[..., Awaitable[Terminal]]]:
+    """`await terminal(machine_id, "?cols=80")` → a connected client."""
+    opened: list[Terminal] = []
+
+    async def connect(machine_id: str, query: str = "", url: str = base_url) -> Terminal:
+        path = f"/machines/{machine_id}/terminal{query}"
+        opened.append(tty := Terminal(await websocket_connect(url.replace("http", "ws", 1) + path)))
+        return tty
+
+    async def close_all() -> None:
+        for tty in opened:
+            tty.connection.close()
+            await tty.until_closed()
+
+    yield connect
+    io_loop.run_sync(close_all)
+
+
+@pytest.fixture
+def machine(call: Callable[..., Awaitable[HTTPResponse]]) -> Callable[..., Awaitable[dict[str, Any]]]:
+    """`await machine(name=…)` → a new machine's JSON."""
+
+    async def create(**wanted: Any) -> dict[str, Any]:
+        response = await call("POST", "/machines", wanted)
+        assert response.code == 201, response.body
+        return json.loads(response.body)
+
+    return create
+
+
+@pytest.fixture
+def until_state(aether: Aether) -> Callable[[str, str], Awaitable[None]]:
+    """`await until_state(id, "running")`: wait for a state, woken by the machine's own changes."""
+
+    async def wait(machine_id: str, state: str) -> None:
+        entry = aether.fleet._entry(machine_id)
+        while entry.machine.state != state:
+            await entry.changed()
+
+    return wait

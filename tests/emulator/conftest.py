@@ -1,0 +1,317 @@
+"""The verbs of the emulator's tests: an emulator for each runtime, a client without any of aether, real SSH."""
+
+import asyncio
+import base64
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import asyncssh
+import psutil
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+from tornado.ioloop import IOLoop
+
+from aether.emulator.api import Emulator
+
+PROMPT = b"coder@aether:~$ "
+
+
+def free_port() -> int:
+    """Find a port outside the range the kernel hands out, so that nobody gets it before the machine does."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with closing(socket.socket()) as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+class Api:
+    """HTTP as any client would speak it."""
+
+    def __init__(self, base_url: str, token: str | None = "T") -> None:
+        self.url = f"{base_url}/v1"
+        self.headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._client = AsyncHTTPClient(force_instance=True, max_clients=100)
+
+    async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> SimpleNamespace:
+        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        response = await self._client.fetch(
+            f"{self.url}{path}",
+            method=method,
+            body=data,
+            headers={**self.headers, **headers},
+            allow_nonstandard_methods=True,
+            raise_error=False,
+            request_timeout=70,
+        )
+        text = response.body.decode()
+        return SimpleNamespace(status=response.code, headers=response.headers, body=json.loads(text) if text else None)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Box:
+    """One machine under test."""
+
+    def __init__(self, api: Api, app: str, record: dict[str, Any], key: asyncssh.SSHKey) -> None:
+        self.api = api
+        self.path = f"/apps/{app}/machines/{record['id']}"
+        self.id = record["id"]
+        self.record = record
+        self.key = key
+
+    @property
+    def port(self) -> int:
+        return int(self.record["config"]["services"][0]["ports"][0]["port"])
+
+    async def wait(self, state: str) -> None:
+        answer = await self.api("GET", f"{self.path}/wait?state={state}&timeout=20")
+        assert answer.body == {"ok": True, "state": state}
+
+    async def stop(self, **body: Any) -> None:
+        assert (await self.api("POST", f"{self.path}/stop", body)).body == {"ok": True}
+        await self.wait("stopped")
+
+    async def start(self) -> None:
+        assert (await self.api("POST", f"{self.path}/start")).status == 200
+        await self.wait("started")
+
+    async def read(self) -> dict[str, Any]:
+        return dict((await self.api("GET", self.path)).body)
+
+    @asynccontextmanager
+    async def ssh(self, **options: Any) -> AsyncIterator[asyncssh.SSHClientConnection]:
+        await self.listening()
+        options = {"username": "coder", "client_keys": [self.key], **options}
+        async with asyncssh.connect(
+            "127.0.0.1", self.port, known_hosts=None, config=None, agent_path=None, **options
+        ) as connection:
+            yield connection
+
+    async def listening(self) -> None:
+        """Wait until the SSH server accepts, as a client of a machine just started must."""
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.01)
+                continue
+            writer.close()
+            await writer.wait_closed()
+            return
+
+    async def run(self, command: str, **options: Any) -> str:
+        async with self.ssh() as connection:
+            return str((await connection.run(command, check=True, **options)).stdout)
+
+    @asynccontextmanager
+    async def terminal(self, **options: Any) -> AsyncIterator["Terminal"]:
+        options = {"term_type": "xterm", "term_size": (80, 24), **options}
+        async with self.ssh() as connection, connection.create_process(encoding=None, **options) as process:
+            yield Terminal(process)
+
+
+class Terminal:
+    """A shell on a PTY, read until a sentinel."""
+
+    def __init__(self, process: asyncssh.SSHClientProcess[bytes]) -> None:
+        self.process = process
+        self._seen = b""
+
+    async def until(self, sentinel: bytes = PROMPT) -> bytes:
+        while sentinel not in self._seen:
+            chunk = await self.process.stdout.read(65536)
+            assert chunk, f"the terminal ended before {sentinel!r}: {self._seen[-400:]!r}"
+            self._seen += chunk
+        before, _, self._seen = self._seen.partition(sentinel)
+        return before + sentinel
+
+    async def rest(self) -> bytes:
+        return self._seen + await self.process.stdout.read()
+
+    def type(self, text: bytes) -> None:
+        self.process.stdin.write(text)
+
+
+@pytest.fixture(params=["plain", "bwrap"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    """Both ways to run a machine; bubblewrap must work in CI."""
+    if request.param == "bwrap" and shutil.which("bwrap") is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("bwrap is not installed")
+        pytest.skip("bwrap is not installed")
+    return str(request.param)
+
+
+@pytest.fixture
+def plain() -> str:
+    """The runtime for what does not depend on it."""
+    return "plain"
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    """Where the emulator keeps its machines."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def open_emulator(io_loop: IOLoop, state_dir: Path) -> Iterator[Callable[..., Awaitable[Emulator]]]:
+    """Start an emulator; it is stopped after the test."""
+    opened: list[Emulator] = []
+
+    async def start(runtime: str = "plain", **options: Any) -> Emulator:
+        emulator = Emulator(state_dir=state_dir, token="T", runtime=runtime, **options)
+        opened.append(emulator)
+        await emulator.start()
+        return emulator
+
+    yield start
+    for emulator in opened:
+        io_loop.run_sync(emulator.stop)
+
+
+@pytest.fixture
+def spawn_emulator(nothing_leaks: None, state_dir: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Start `python -m aether.emulator` as a user would."""
+    spawned: list[subprocess.Popen[str]] = []
+
+    def spawn(runtime: str = "auto") -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "aether.emulator", "--port=0", "--token=T", f"--runtime={runtime}"]
+        command.append(f"--state-dir={state_dir}")
+        spawned.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
+        return spawned[-1]
+
+    yield spawn
+    for process in spawned:
+        with process:
+            process.terminate()
+
+
+@pytest.fixture
+def open_api(io_loop: IOLoop) -> Iterator[Callable[..., Api]]:
+    """Make a client; it is closed after the test."""
+    opened: list[Api] = []
+
+    def start(base_url: str, token: str | None = "T") -> Api:
+        opened.append(Api(base_url, token))
+        return opened[-1]
+
+    yield start
+    for api in opened:
+        api.close()
+
+
+@pytest.fixture
+def emulator(io_loop: IOLoop, open_emulator: Callable[[], Awaitable[Emulator]]) -> Emulator:
+    """A running emulator."""
+    return io_loop.run_sync(open_emulator)
+
+
+@pytest.fixture
+def api(emulator: Emulator, open_api: Callable[[str], Api]) -> Api:
+    """A client of it."""
+    return open_api(emulator.url)
+
+
+@pytest.fixture(scope="session")
+def key() -> asyncssh.SSHKey:
+    """The key that may log in."""
+    return asyncssh.generate_private_key("ssh-ed25519")
+
+
+@pytest.fixture
+def config(key: asyncssh.SSHKey) -> Callable[..., dict[str, Any]]:
+    """Build a machine's config: an SSH port of its own, our key, files that survive a stop."""
+
+    def build(**changes: Any) -> dict[str, Any]:
+        files = [{"guest_path": "/etc/ssh/authorized_keys.d/coder", "raw_value": encoded(key.export_public_key())}]
+        ports = [{"port": free_port()}]
+        return {
+            "image": "registry.fly.io/app/base:latest",
+            "services": [{"protocol": "tcp", "internal_port": 2222, "ports": ports, "autostart": False}],
+            "rootfs": {"persist": "always"},
+            "files": [*files, *changes.pop("files", [])],
+            **changes,
+        }
+
+    return build
+
+
+@pytest.fixture
+def encode() -> Callable[[bytes], str]:
+    """Encode a file's content as `raw_value`."""
+    return encoded
+
+
+def encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+@pytest.fixture
+def create(key: asyncssh.SSHKey, config: Callable[..., dict[str, Any]]) -> Callable[..., Awaitable[Box]]:
+    """Create a machine through the API and wait until it is `started`."""
+
+    async def make(api: Api, app: str = "app", state: str = "started", **changes: Any) -> Box:
+        answer = await api("POST", f"/apps/{app}/machines", {"config": config(**changes)})
+        assert answer.status == 200, answer.body
+        box = Box(api, app, answer.body, key)
+        await box.wait(state)
+        return box
+
+    return make
+
+
+@pytest.fixture
+def on(
+    open_emulator: Callable[..., Awaitable[Emulator]],
+    open_api: Callable[[str], Api],
+    create: Callable[..., Awaitable[Box]],
+) -> Callable[..., Awaitable[Box]]:
+    """Start an emulator with the given runtime and a machine on it."""
+
+    async def make(runtime: str, **changes: Any) -> Box:
+        emulator = await open_emulator(runtime)
+        return await create(open_api(emulator.url), **changes)
+
+    return make
+
+
+@pytest.fixture
+def box(io_loop: IOLoop, runtime: str, on: Callable[..., Awaitable[Box]]) -> Box:
+    """A started machine, once in each runtime."""
+    return io_loop.run_sync(lambda: on(runtime))
+
+
+@pytest.fixture
+def marker() -> str:
+    """A length of sleep no other process on the computer has."""
+    return f"{random.randrange(10**6, 10**7)}.{random.randrange(10**8)}"
+
+
+@pytest.fixture
+def sleepers() -> Callable[[str], list[psutil.Process]]:
+    """Find the processes that have a marker in their command line."""
+
+    def find(marker: str) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter(["cmdline", "name"]):
+            if process.info["name"] == "sleep" and marker in (process.info["cmdline"] or []):
+                found.append(process)
+        return found
+
+    return find

@@ -1,0 +1,100 @@
+"""fly.transitions: Fly's passing refusals are outlasted, the lasting ones are told."""
+
+import json
+
+import pytest
+
+from aether.errors import ProviderError, ProviderTimeout
+from aether.fly import transitions as module
+from aether.fly.transitions import Transitions
+
+OK = (200, '{"ok":true}')
+NOT_YET = (408, '{"error":"deadline_exceeded"}')
+
+
+def box(state, **more):
+    return (200, json.dumps({"id": "148e", "state": state, **more}))
+
+
+@pytest.fixture
+def transitions(fly, scripted_client, clock):
+    async def pause(seconds):
+        await fly.pause(seconds)
+        clock.now += seconds
+
+    return Transitions(scripted_client, clock, pause)
+
+
+def calls(fly):
+    return [f"{method} {uri.partition('/machines/148e')[2].partition('?')[0]}" for method, uri, *_ in fly.seen]
+
+
+@pytest.mark.gen_test
+async def test_a_new_machine_is_not_started_but_waited_for(fly, transitions):
+    """Starting a machine in `created` is refused with 412."""
+    fly.answers += [OK, box("started", private_ip="fdaa::1")]
+    assert (await transitions.start("148e", is_launching=True)).private_ip == "fdaa::1"
+    assert calls(fly) == ["GET /wait", "GET "]
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_start_refused_as_still_active_is_asked_again(fly, transitions):
+    """For some seconds after a stop Fly answers 412."""
+    still = (412, '{"error":"failed_precondition: machine still active, refusing to start"}')
+    fly.answers += [still, box("stopped"), OK, OK, box("started")]
+    await transitions.start("148e", is_launching=False)
+    assert calls(fly) == ["POST /start", "GET ", "POST /start", "GET /wait", "GET "]
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_start_that_fly_keeps_refusing_is_an_error(fly, transitions, clock):
+    """There is a deadline, and then Fly's own words."""
+    fly.answers += [(412, '{"error":"still active"}'), box("stopped")] * 40
+    with pytest.raises(ProviderError, match="still active"):
+        await transitions.start("148e", is_launching=False)
+    assert len(fly.pauses) <= module.STILL_ACTIVE_S + 1
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_machine_that_falls_over_while_starting_is_told_with_its_exit(fly, transitions):
+    """No waiting out a deadline for a machine that has stopped."""
+    crash = {"request": {"exit_event": {"exit_code": 7}}}
+    fly.answers += [NOT_YET, box("stopped", events=[crash])]
+    with pytest.raises(ProviderError, match="exit code 7"):
+        await transitions.start("148e", is_launching=True)
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_an_unknown_state_is_waited_out_until_the_deadline(fly, transitions, clock, scripted_client):
+    """Unknown means in transition; for ever is too long."""
+    real = scripted_client.get
+
+    async def slow_get(fly_id):
+        clock.now += 100
+        return await real(fly_id)
+
+    scripted_client.get = slow_get
+    fly.answers += [NOT_YET, box("migrating")] * 3
+    with pytest.raises(ProviderTimeout):
+        await transitions.start("148e", is_launching=True)
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_stop_and_a_destroy_that_do_not_end_are_timeouts(fly, transitions, clock, scripted_client):
+    """Asking again is up to the caller."""
+
+    async def never(*args):
+        clock.now += 60
+        return False
+
+    scripted_client.wait = never
+    with pytest.raises(ProviderTimeout, match="stop it again"):
+        await transitions.await_stopped("148e", "01X")
+    fly.answers += [OK]
+    with pytest.raises(ProviderTimeout, match="delete it again"):
+        await transitions.destroy("148e")

@@ -1,0 +1,201 @@
+"""The terminal's WebSocket: real SSH, real PTY."""
+
+import json
+
+import pytest
+from tornado.httpclient import HTTPClientError
+from tornado.websocket import websocket_connect
+
+PROMPT = "coder@aether:~$ "
+
+
+@pytest.mark.gen_test
+async def test_a_terminal_opened_while_the_machine_starts_waits_for_its_prompt(machine, terminal):
+    """No polling: connect right after POST."""
+    tty = await terminal((await machine())["id"])
+    await tty.until(PROMPT)
+
+
+@pytest.mark.gen_test
+async def test_a_command_runs_as_coder_on_a_256_colour_terminal(machine, terminal):
+    """Input goes in, output comes out; TERM, user and home are right."""
+    tty = await terminal((await machine())["id"])
+    await tty.until(PROMPT)
+    assert await tty.run('echo "$TERM $USER $HOSTNAME $((6*7))"') == "xterm-256color coder aether 42\n"
+
+
+@pytest.mark.gen_test
+async def test_the_first_size_comes_from_the_query_and_later_ones_from_resize(machine, terminal):
+    """`stty size` follows the window."""
+    tty = await terminal((await machine())["id"], "?cols=101&rows=31")
+    await tty.until(PROMPT)
+    assert await tty.run("stty size") == "31 101\n"
+    await tty.send(type="resize", cols=77, rows=22)
+    assert await tty.run("stty size") == "22 77\n"
+
+
+@pytest.mark.gen_test
+async def test_a_resize_and_keys_sent_before_the_shell_is_there_are_not_lost(machine, terminal):
+    """What is typed while the machine starts waits for the shell."""
+    tty = await terminal((await machine())["id"])
+    await tty.send(type="resize", cols=99, rows=33)
+    await tty.type("stty size; echo early-$((1+1))\n")
+    assert "33 99" in await tty.until("early-2\r\n")
+
+
+@pytest.mark.gen_test
+async def test_characters_of_every_width_arrive_whole(machine, terminal):
+    """UTF-8 both ways, also when the shell writes it byte by byte."""
+    tty = await terminal((await machine())["id"])
+    await tty.until(PROMPT)
+    assert await tty.run("echo 'żółw 日本 🐢'") == "żółw 日本 🐢\n"
+    slow = r"""for b in e6 97 a5 f0 9f 90 a2; do printf "\x$b"; done; echo"""
+    assert await tty.run(slow) == "日🐢\n"
+
+
+@pytest.mark.gen_test
+async def test_bytes_that_are_no_utf_8_are_shown_as_such_and_disturb_nothing_after(machine, terminal):
+    """Invalid bytes become U+FFFD."""
+    tty = await terminal((await machine())["id"])
+    await tty.until(PROMPT)
+    assert await tty.run(r"printf 'a\xff\xfeb\n'") == "a\ufffd\ufffdb\n"
+
+
+@pytest.mark.gen_test
+async def test_an_invalid_message_is_answered_and_the_shell_lives_on(machine, terminal):
+    """One bad message costs nothing."""
+    tty = await terminal((await machine())["id"])
+    await tty.until(PROMPT)
+    for bad in ("{", "[]", '{"type":"resize","cols":0,"rows":1}', b"\xff\x00"):
+        await tty.connection.write_message(bad, binary=isinstance(bad, bytes))
+    assert await tty.run("echo alive") == "alive\n"
+    assert len(tty.errors) == 4
+    assert "cols" in tty.errors[2]
+
+
+@pytest.mark.gen_test
+async def test_exit_closes_with_1000_after_the_last_output(machine, terminal):
+    """A plain exit is a normal closure, with the status as reason."""
+    tty = await terminal((await machine())["id"])
+    await tty.until(PROMPT)
+    await tty.type("seq 20000; exit 3\n")
+    assert await tty.until_closed() == 1000
+    assert "20000\r\n" in tty.text
+    assert tty.reason == "shell exited with status 3"
+
+
+@pytest.mark.gen_test
+async def test_a_stop_tells_the_terminal_who_did_it_and_closes_4410(machine, terminal, call):
+    """The terminal never just goes dead."""
+    box = await machine()
+    tty = await terminal(box["id"])
+    await tty.until(PROMPT)
+    await call("POST", f"/machines/{box['id']}/stop")
+    assert await tty.until_closed() == 4410
+    assert tty.errors == ["Machine stopped by user."]
+
+
+@pytest.mark.gen_test
+async def test_files_are_there_again_after_stop_and_start(machine, terminal, call, until_state):
+    """A stop keeps the user's work."""
+    box = await machine()
+    tty = await terminal(box["id"])
+    await tty.until(PROMPT)
+    await tty.run("echo precious > work.txt")
+    await call("POST", f"/machines/{box['id']}/stop")
+    await tty.until_closed()
+    await until_state(box["id"], "stopped")
+    await call("POST", f"/machines/{box['id']}/start")
+    again = await terminal(box["id"])
+    await again.until(PROMPT)
+    assert await again.run("cat work.txt") == "precious\n"
+
+
+@pytest.mark.gen_test
+async def test_a_delete_closes_the_terminal_with_4404(machine, terminal, call):
+    """Terminals close before the machine goes."""
+    box = await machine()
+    tty = await terminal(box["id"])
+    await tty.until(PROMPT)
+    assert (await call("DELETE", f"/machines/{box['id']}")).code == 204
+    assert await tty.until_closed() == 4404
+
+
+@pytest.mark.gen_test
+async def test_a_terminal_on_nothing_closes_4404(terminal):
+    """The browser cannot see an HTTP status, so the refusal is a close code."""
+    tty = await terminal("nobody")
+    assert await tty.until_closed() == 4404
+    assert "nobody" in tty.errors[0]
+
+
+@pytest.mark.gen_test
+async def test_a_terminal_on_a_stopped_machine_closes_4409_and_says_how_to_start_it(
+    machine, terminal, call, until_state
+):
+    """A stale tab never starts a machine by itself."""
+    box = await machine()
+    await call("POST", f"/machines/{box['id']}/stop")
+    await until_state(box["id"], "stopped")
+    tty = await terminal(box["id"])
+    assert await tty.until_closed() == 4409
+    assert f"POST /machines/{box['id']}/start" in tty.errors[0]
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_lost_its_shell_is_told_that_this_one_is_new(machine, terminal):
+    """`?reconnect=1` is answered with the PRD's message, once, before any output."""
+    tty = await terminal((await machine())["id"], "?reconnect=1")
+    await tty.until(PROMPT)
+    assert tty.messages[0] == {"type": "reconnected", "message": "Connection lost. Reconnected — new session."}
+    assert [message["type"] for message in tty.messages[1:]].count("reconnected") == 0
+
+
+@pytest.mark.gen_test
+async def test_terminals_of_one_machine_are_shells_of_their_own(machine, terminal):
+    """Two tabs, two shells, one machine's files."""
+    box = await machine()
+    one, two = await terminal(box["id"]), await terminal(box["id"])
+    await one.until(PROMPT)
+    await two.until(PROMPT)
+    await one.run("X=1; echo shared > f")
+    assert await two.run('echo "[$X]" $(cat f)') == "[] shared\n"
+
+
+@pytest.mark.gen_test
+async def test_closing_the_tab_hangs_up_the_shell(machine, terminal):
+    """A shell whose client is gone gets SIGHUP, and does not stay for ever."""
+    box = await machine()
+    one, two = await terminal(box["id"]), await terminal(box["id"])
+    await one.until(PROMPT)
+    await two.until(PROMPT)
+    pid = (await one.run("echo $$")).strip()
+    one.connection.close()
+    assert await two.run(f"while kill -0 {pid} 2>/dev/null; do sleep 0.02; done; echo gone") == "gone\n"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("query", ["?cols=1", "?rows=x", "?shell=zsh"])
+async def test_a_bad_query_is_refused_before_the_upgrade(machine, base_url, query):
+    """400 in the one error shape."""
+    box = await machine()
+    with pytest.raises(HTTPClientError) as caught:
+        await websocket_connect(f"{base_url.replace('http', 'ws')}/machines/{box['id']}/terminal{query}")
+    assert caught.value.code == 400
+    assert json.loads(caught.value.response.body)["error"]["code"] == "invalid_message"
+
+
+@pytest.mark.gen_test
+async def test_a_long_paste_arrives_whole(machine, terminal):
+    """A mebibyte in one message, multi-byte characters and all."""
+    tty = await terminal((await machine())["id"])
+    await tty.until(PROMPT)
+    await tty.type("stty raw -echo; head -c 1048576 | sha256sum; stty sane\n")
+    await tty.until("sane\r\n")
+    text = "héllo wörld 日本\n" * 55000
+    data = text.encode()[: 1 << 20].decode(errors="ignore")
+    data += "x" * ((1 << 20) - len(data.encode()))
+    await tty.type(data)
+    import hashlib
+
+    await tty.until(hashlib.sha256(data.encode()).hexdigest())

@@ -1,0 +1,166 @@
+"""ssh.client: against a real OpenSSH sshd, and against what is not there yet."""
+
+import asyncio
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from aether.errors import ProviderTimeout, SshError
+from aether.ssh import client as module
+from aether.ssh.client import SshLink
+from aether.ssh.keys import make_host_key, public_text
+
+USER = "root" if os.getuid() == 0 else os.environ.get("USER", "")
+
+
+class Screen(asyncssh.SSHClientSession):
+    """Collects a shell's output."""
+
+    def __init__(self):
+        self.text, self._came = "", asyncio.Event()
+        self.is_closed = asyncio.Event()
+
+    def data_received(self, data, datatype):
+        self.text += data.decode()
+        self._came.set()
+
+    def connection_lost(self, exc):
+        self.is_closed.set()
+
+    async def until(self, sentinel):
+        while sentinel not in self.text:
+            self._came.clear()
+            await self._came.wait()
+
+
+@pytest.fixture
+def host_key():
+    return make_host_key()
+
+
+@pytest.fixture
+def user_key():
+    return asyncssh.generate_private_key("ssh-ed25519")
+
+
+@pytest.fixture
+def port():
+    """A port that nothing listens on, kept from others until sshd takes it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", 0))
+        yield probe.getsockname()[1]
+
+
+@pytest.fixture
+def start_sshd(need, tmp_path, host_key, user_key):
+    """`start_sshd(port)` runs the system's OpenSSH server in the foreground."""
+    sshd = need("sshd")
+    started = []
+    (tmp_path / "host_key").write_text(host_key.private)
+    (tmp_path / "host_key").chmod(0o600)
+    (tmp_path / "authorized_keys").write_text(public_text(user_key) + "\n")
+    config = tmp_path / "sshd_config"
+    config.write_text(
+        f"HostKey {tmp_path}/host_key\nAuthorizedKeysFile {tmp_path}/authorized_keys\nStrictModes no\n"
+        f"PidFile none\nUsePAM no\nPasswordAuthentication no\nListenAddress 127.0.0.1\nAcceptEnv LANG COLORTERM\n"
+    )
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # where sshd separates privileges
+
+    def start(port):
+        log = (tmp_path / "sshd.log").open("ab")
+        started.append(subprocess.Popen([sshd, "-D", "-e", "-f", config, "-p", str(port)], stderr=log))
+        log.close()
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def make_link(io_loop, port, host_key, user_key):
+    made = []
+
+    def make(host=host_key.public, key=user_key):
+        made.append(SshLink(lambda: ("127.0.0.1", port), USER, key, host))
+        return made[-1]
+
+    yield make
+    for link in made:
+        io_loop.run_sync(link.close)
+
+
+@pytest.mark.gen_test
+async def test_a_terminal_on_a_real_openssh_server(start_sshd, make_link, port):
+    """Login with our key, a PTY of the asked size, TERM, a UTF-8 locale."""
+    start_sshd(port)
+    screen = Screen()
+    channel = await make_link().open_terminal(lambda: screen, 101, 31)
+    channel.write(b"stty size; echo $TERM $LANG; echo done-$((1+1))\n")
+    await screen.until("done-2")
+    assert "31 101" in screen.text
+    assert "xterm-256color C.UTF-8" in screen.text
+    channel.close()
+    await channel.wait_closed()
+
+
+@pytest.mark.gen_test
+async def test_connecting_goes_on_until_the_server_is_up(start_sshd, make_link, port):
+    """A machine is `started` before its SSH server listens."""
+    connecting = asyncio.ensure_future(make_link().connect())
+    await asyncio.wait([connecting], timeout=0.1)
+    assert not connecting.done()
+    start_sshd(port)
+    assert not (await connecting).is_closed()
+
+
+@pytest.mark.gen_test
+async def test_terminals_share_one_connection_and_a_lost_one_is_made_anew(start_sshd, make_link, port):
+    """One connection a machine: key exchange and fork are paid once."""
+    start_sshd(port)
+    link = make_link()
+    first = await link.connect()
+    assert await link.connect() is first
+    first.abort()
+    await first.wait_closed()
+    assert await link.connect() is not first
+
+
+@pytest.mark.gen_test
+async def test_another_host_key_than_the_pinned_one_is_refused(start_sshd, make_link, port):
+    """No trust on first use: we made the machine's key."""
+    start_sshd(port)
+    with pytest.raises(SshError, match="another SSH host key"):
+        await make_link(host=make_host_key().public).connect()
+
+
+@pytest.mark.gen_test
+async def test_a_machine_that_does_not_know_our_key_is_told_from_one_that_is_not_up(start_sshd, make_link, port):
+    """A wrong key is no reason to retry for half a minute."""
+    start_sshd(port)
+    with pytest.raises(SshError, match="refuses our SSH key"):
+        await make_link(key=asyncssh.generate_private_key("ssh-ed25519")).connect()
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_never_comes_up_is_a_timeout(make_link, monkeypatch):
+    """Retrying is bounded."""
+    monkeypatch.setattr(module, "CONNECT_DEADLINE_S", 0.1)
+    with pytest.raises(ProviderTimeout, match="did not answer"):
+        await make_link().connect()
+
+
+@pytest.mark.gen_test
+async def test_closing_the_link_ends_its_terminals(start_sshd, make_link, port):
+    """A stopped machine leaves no connection behind."""
+    start_sshd(port)
+    link, screen = make_link(), Screen()
+    await link.open_terminal(lambda: screen, 80, 24)
+    await link.close()
+    await screen.is_closed.wait()

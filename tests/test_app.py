@@ -1,0 +1,56 @@
+"""app: the program as a whole, from settings to a closed door."""
+
+import asyncssh
+import pytest
+
+from aether.app import Aether
+from aether.emulator.api import EmulatorError
+from aether.errors import ProviderError
+from aether.settings import load
+from aether.ssh.keys import UserKeyError
+
+
+def test_the_user_s_key_is_made_in_the_state_folder(aether, settings):
+    """Once, for its owner only."""
+    assert (settings.state_dir / "ssh_key").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.gen_test
+async def test_a_state_folder_belongs_to_one_server_at_a_time(aether, settings, clock):
+    """A second server would run the same machines twice."""
+    with pytest.raises(EmulatorError):
+        await Aether(settings, clock).start()
+
+
+@pytest.mark.gen_test
+async def test_stopping_stops_the_local_machines(aether, machine, until_state):
+    """What starts also stops."""
+    box = await machine()
+    await until_state(box["id"], "running")
+    await aether.stop()
+    await aether.stop()
+    assert aether.fleet.get(box["id"]).state == "running"  # let go of, not touched: the emulator stopped it
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_fly_that_refuses_the_token_refuses_the_start(tmp_path, io_loop):
+    """The error names the setting, and nothing is left open."""
+    from aether.emulator.api import Emulator
+
+    emulator = Emulator(state_dir=tmp_path / "fly", token="right")
+    await emulator.start()
+    key = tmp_path / "key"
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(key)
+    fly = {"FLY_API_TOKEN": "wrong", "FLY_APP_NAME": "app", "FLY_FLAPS_BASE_URL": emulator.url}
+    with pytest.raises(ProviderError, match="FLY_API_TOKEN"):
+        await Aether(load([], {**fly, "AETHER_SSH_PRIVATE_KEY_FILE": str(key)})).start()
+    await emulator.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_key_that_cannot_be_used_refuses_the_start(tmp_path, io_loop):
+    """Before anything is started."""
+    with pytest.raises(UserKeyError):
+        await Aether(load([], {"AETHER_SSH_PRIVATE_KEY": "nonsense", "AETHER_STATE_DIR": str(tmp_path)})).start()
+    assert list(tmp_path.iterdir()) == []

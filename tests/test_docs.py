@@ -1,0 +1,72 @@
+"""README says what the code does: routes, settings, messages, errors."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from aether import errors, messages
+from aether.settings import SETTINGS, default_text
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+CHANGELOG = (Path(__file__).parent.parent / "CHANGELOG.md").read_text()
+
+
+def rows(heading):
+    """Return the cells of the table under a heading."""
+    section = README.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")][2:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_every_setting_is_in_the_table_with_its_default_and_help():
+    """The README's table is the code's, row by row."""
+    documented = {row[0].strip("`"): (row[1].strip("`"), row[2]) for row in rows("Settings")}
+    assert documented == {s.metadata["env"]: (default_text(s), s.metadata["help"]) for s in SETTINGS}
+
+
+def test_every_route_is_in_the_table(aether):
+    """And no route is that does not exist."""
+    documented = {path.split("?")[0] for row in rows("REST") for path in re.findall(r"`(?:[A-Z]+ )?(/\S*?)`", row[0])}
+    served = {pattern.replace("([^/]+)", ":id").replace("(.+)", "…") for pattern, *_ in aether._routes()}
+    assert documented == served
+
+
+@pytest.mark.parametrize("kind", sorted(messages._TERMINAL))
+def test_every_terminal_message_is_in_the_readme(kind):
+    """Clients are written from it."""
+    assert f'{{"type":"{kind}"' in README
+
+
+def test_every_error_is_in_the_readme_with_its_codes():
+    """Code, HTTP status and close code."""
+    documented = {row[0].strip("`"): row[1:3] for row in rows("Errors")}
+    expected = {}
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, errors.AetherError):
+            expected[kind.code] = [str(kind.http_status), str(kind.ws_close)]
+    assert set(documented) == set(expected)
+    for code, (http, close) in documented.items():
+        assert http in (expected[code][0], "–")
+        assert close in (expected[code][1], "–")
+
+
+def test_the_two_commands_are_there_and_exist():
+    """What a new user types."""
+    for command in ("./scripts/serve", "./scripts/test"):
+        assert command in README
+        assert (Path(__file__).parent.parent / command).stat().st_mode & 0o111
+
+
+def test_every_link_to_a_file_leads_somewhere():
+    """Pictures included."""
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (Path(__file__).parent.parent / target).exists(), target
+
+
+def test_the_version_is_in_the_changelog():
+    """Users read it before they upgrade."""
+    pyproject = (Path(__file__).parent.parent / "pyproject.toml").read_text()
+    version = tomllib.loads(pyproject)["project"]["version"]
+    assert f"## {version}" in CHANGELOG

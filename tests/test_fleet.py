@@ -1,0 +1,121 @@
+"""fleet: the machines in memory, and Fly as their record."""
+
+import json
+
+import pytest
+
+from aether.app import Aether
+from aether.errors import LimitExceeded, ProviderError, ShuttingDown
+from aether.machines import Guest, MachineSpec
+from aether.messages import Resize, TerminalQuery
+
+SPEC = MachineSpec(name="box", region=None, guest=Guest("shared", 1, 512))
+
+
+@pytest.mark.gen_test
+async def test_a_machine_is_born_with_what_the_config_says(aether):
+    """Name, metadata and a file system that survives a stop are at the provider."""
+    machine = await aether.fleet.create(SPEC)
+    fly = await aether._client.get(machine.fly_machine_id)
+    assert fly.name == f"box-{machine.id[:8]}"
+    assert fly.metadata["aether_id"] == machine.id
+    assert fly.config["rootfs"]["persist"] == "always"
+    assert machine.region == fly.region
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_port_that_is_taken_is_replaced_by_another(aether, monkeypatch):
+    """Another program may hold the port that was drawn."""
+    first = await aether.fleet.create(SPEC)
+    drawn = iter([first.ssh_port, first.ssh_port, 29999, 29998, 29997])
+    monkeypatch.setattr(aether.fleet, "_free_port", lambda: next(drawn))
+    second = await aether.fleet.create(SPEC)
+    assert second.ssh_port != first.ssh_port
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_create_that_fails_leaves_no_machine_behind(aether, monkeypatch):
+    """The caller gets the error, the list stays as it was."""
+    first = await aether.fleet.create(SPEC)
+    monkeypatch.setattr(aether.fleet, "_free_port", lambda: first.ssh_port)
+    with pytest.raises(ProviderError):
+        await aether.fleet.create(SPEC)
+    assert aether.fleet.list() == [first]
+
+
+@pytest.mark.gen_test
+async def test_after_a_restart_the_machines_are_there_again_stopped(aether, io_loop, settings, clock, until_state):
+    """Ids, names and keys come back from the provider's metadata."""
+    before = await aether.fleet.create(SPEC)
+    await until_state(before.id, "running")
+    await aether.stop()
+    again = Aether(settings, clock)
+    await again.start()
+    (after,) = again.fleet.list()
+    assert (after.id, after.name, after.state) == (before.id, "box", "stopped")
+    assert (after.ssh_port, after.host_public_key) == (before.ssh_port, before.host_public_key)
+    await again.stop()
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+@pytest.mark.parametrize("damage", [{}, {"aether_id": "x"}, {"aether_host_key": "x"}, {"aether_ssh_port": "x"}])
+async def test_a_machine_with_damaged_metadata_is_left_alone(aether, damage):
+    """Anybody in a machine can forge metadata: it is a hint, and never a crash."""
+    metadata = {"aether_deployment": "default", **damage}
+    await aether._client.create("stranger", "", {"image": "i", "metadata": metadata})
+    await aether.fleet.adopt()
+    assert aether.fleet.list() == []
+
+
+@pytest.mark.gen_test
+async def test_machines_of_another_deployment_are_not_ours(aether):
+    """Two deployments may share one Fly app."""
+    await aether._client.create("theirs", "", {"image": "i", "metadata": {"aether_deployment": "theirs"}})
+    await aether.fleet.adopt()
+    assert aether.fleet.list() == []
+
+
+@pytest.mark.gen_test
+async def test_a_closing_fleet_takes_no_more_work(aether, app):
+    """Callers are told to come back."""
+    machine = await aether.fleet.create(SPEC)
+    await aether.fleet.close()
+    with pytest.raises(ShuttingDown):
+        await aether.fleet.create(SPEC)
+    with pytest.raises(ShuttingDown):
+        aether.fleet.start(machine.id)
+
+
+class Nobody:
+    """A client that is not there."""
+
+    def send(self, message):
+        self.said = json.loads(message)
+
+    def end(self, code, reason):
+        self.code = code
+
+
+class TestSessions:
+    """With room for one terminal."""
+
+    @pytest.fixture
+    def settings(self, tmp_path):
+        from aether.settings import load
+
+        return load(["--max-sessions", "1"], {"AETHER_STATE_DIR": str(tmp_path)})
+
+    @pytest.mark.gen_test
+    async def test_more_terminals_than_the_limit_are_refused(self, aether):
+        """429, or 4429 over the WebSocket."""
+        machine = await aether.fleet.create(SPEC)
+        query = TerminalQuery(Resize(80, 24), is_reconnect=False)
+        session = aether.fleet.open_terminal(machine.id, Nobody(), query)
+        with pytest.raises(LimitExceeded, match="AETHER_MAX_SESSIONS"):
+            aether.fleet.open_terminal(machine.id, Nobody(), query)
+        session.end(None)
+        await session.wait_ended()
+        aether.fleet.open_terminal(machine.id, Nobody(), query)

@@ -1,0 +1,204 @@
+"""lifecycle: one machine, driven to where it was last sent."""
+
+import asyncio
+import json
+
+import asyncssh
+import pytest
+
+from aether.errors import MachineNotFound, MachineNotRunning, ProviderError, ShuttingDown
+from aether.lifecycle import MachineLifecycle
+from aether.machines import Guest, Machine, MachineState
+from aether.messages import Resize, TerminalQuery
+from aether.ssh.client import SshLink
+from aether.ssh.keys import make_host_key
+
+QUERY = TerminalQuery(Resize(80, 24), is_reconnect=False)
+
+
+class Provider:
+    """Transitions that end when the test says so. (The emulator cannot be held in the middle of a step.)"""
+
+    def __init__(self):
+        self.steps, self.gates, self.failing, self.started = [], {}, {}, True
+
+    def gate(self, step):
+        return self.gates.setdefault(step, asyncio.Event())
+
+    async def do(self, step):
+        self.steps.append(step)
+        await self.gate(step).wait()
+        if step in self.failing:
+            raise self.failing[step]
+
+    async def start(self, fly_id, is_launching):
+        await self.do("launch" if is_launching else "start")
+        return type("Fly", (), {"instance_id": "01X", "private_ip": "fdaa::1"})
+
+    async def ask_stop(self, fly_id):
+        await self.do("stop")
+
+    async def await_stopped(self, fly_id, instance_id):
+        pass
+
+    async def destroy(self, fly_id):
+        await self.do("destroy")
+
+    async def is_started(self, fly_id):
+        return self.started
+
+
+@pytest.fixture
+def provider():
+    return Provider()
+
+
+@pytest.fixture
+def box(io_loop, provider, clock):
+    key = make_host_key().public
+    machine = Machine("id", "box", "sjc", "image", Guest("shared", 1, 512), 0, 0, 0, 20000, key)
+    machine.fly_machine_id = "148e"
+    link = SshLink(lambda: ("127.0.0.1", 9), "coder", asyncssh.generate_private_key("ssh-ed25519"), key)
+    lifecycle = MachineLifecycle(machine, provider, link, clock)
+    yield lifecycle
+    io_loop.run_sync(lambda: lifecycle.close(ShuttingDown("bye")))
+
+
+async def until(box, state):
+    while box.machine.state != state:
+        await box.changed()
+
+
+@pytest.mark.gen_test
+async def test_a_stop_asked_for_while_starting_is_done_after_the_start(box, provider):
+    """Steps do not overlap, and the last word counts."""
+    box.settle()
+    await until(box, "starting")
+    box.stop("by user")
+    provider.gate("stop").set()
+    provider.gate("launch").set()
+    await until(box, "stopped")
+    assert provider.steps == ["launch", "stop"]
+
+
+@pytest.mark.gen_test
+async def test_a_change_of_mind_during_a_step_costs_nothing(box, provider):
+    """stop, then start again, while still starting: just running."""
+    box.settle()
+    await until(box, "starting")
+    box.stop("by user")
+    box.start()
+    provider.gate("launch").set()
+    await until(box, "running")
+    await asyncio.sleep(0)
+    assert provider.steps == ["launch"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_failed_start_is_an_error_that_can_be_started_again(box, provider):
+    """`error` with the reason, then `running` without."""
+    provider.gate("launch").set()
+    provider.gate("start").set()
+    provider.failing["launch"] = ProviderError("no capacity")
+    box.settle()
+    await until(box, "error")
+    assert box.machine.error == {"code": "provider_error", "message": "no capacity"}
+    box.start()
+    assert box.machine.state == "starting"
+    await until(box, "running")
+    assert (provider.steps, box.machine.error) == (["launch", "start"], None)
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_machine_that_could_not_be_stopped_is_still_running_and_says_so(box, provider):
+    """Or the idle sweep would forget a machine that bills."""
+    for step in ("launch", "stop"):
+        provider.gate(step).set()
+    box.settle()
+    await until(box, "running")
+    provider.failing["stop"] = ProviderError("try later")
+    box.stop("by user")
+    await until(box, "running")
+    assert box.machine.error["message"] == "try later"
+    del provider.failing["stop"]
+    box.stop("by user")
+    await until(box, "stopped")
+    assert box.machine.error is None
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_an_unexpected_exception_ends_in_error_not_in_silence(box, provider):
+    """Its traceback is in the log, the machine can be started again."""
+    provider.failing["launch"] = RuntimeError("bug")
+    provider.gate("launch").set()
+    box.settle()
+    await until(box, "error")
+    assert box.machine.error["code"] == "internal_error"
+
+
+@pytest.mark.gen_test
+async def test_a_delete_does_not_wait_for_a_start(box, provider):
+    """Whatever the machine is doing, it goes."""
+    box.settle()
+    await until(box, "starting")
+    provider.gate("destroy").set()
+    await box.destroy()
+    assert provider.steps == ["launch", "destroy"]
+    with pytest.raises(MachineNotFound):
+        box.start()
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_failed_delete_is_an_error_and_can_be_asked_again(box, provider):
+    """Nothing is forgotten before it is gone."""
+    provider.gate("destroy").set()
+    provider.failing["destroy"] = ProviderError("no")
+    with pytest.raises(ProviderError):
+        await box.destroy()
+    assert box.machine.state is MachineState.ERROR
+    del provider.failing["destroy"]
+    await box.destroy()
+    assert provider.steps == ["destroy", "destroy"]
+
+
+class Client:
+    """Notes what a terminal's client is told."""
+
+    def __init__(self):
+        self.said, self.code = [], None
+
+    def send(self, message):
+        self.said.append(json.loads(message))
+
+    def end(self, code, reason):
+        self.code = code
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_terminal_waiting_for_a_machine_that_fails_is_told(box, provider):
+    """4409 with the reason, as soon as it is known."""
+    provider.failing["launch"] = ProviderError("no capacity")
+    box.settle()
+    client = Client()
+    session = box.open_terminal(client, QUERY)
+    provider.gate("launch").set()
+    await session.wait_ended()
+    assert client.code == MachineNotRunning.ws_close
+    assert "no capacity" in client.said[0]["message"]
+    assert not box.sessions
+
+
+@pytest.mark.gen_test
+async def test_closing_lets_go_without_touching_the_machine(box, provider):
+    """A server that restarts stops no machines at Fly; terminals are told 1012."""
+    box.settle()
+    client = Client()
+    box.open_terminal(client, QUERY)
+    await until(box, "starting")
+    await box.close(ShuttingDown("The server restarts."))
+    assert (client.code, provider.steps) == (1012, ["launch"])

@@ -1,0 +1,120 @@
+"""messages: what is let in, and how what is refused is explained."""
+
+import json
+
+import pytest
+
+from aether import messages
+from aether.errors import InvalidMessage
+from aether.machines import Guest
+from aether.messages import Input, Resize
+
+DEFAULTS = Guest("shared", 1, 512)
+
+
+def refusal(decode, *args):
+    with pytest.raises(InvalidMessage) as caught:
+        decode(*args)
+    return caught.value
+
+
+def test_an_empty_body_creates_a_machine_of_the_default_size():
+    """The body of POST /machines is optional."""
+    spec = messages.decode_create_machine(b" ", DEFAULTS)
+    assert (spec.name, spec.region, spec.guest) == (None, None, DEFAULTS)
+
+
+def test_a_body_overrides_only_what_it_names():
+    """Keys that are left out keep their default."""
+    spec = messages.decode_create_machine(b'{"name":"box","cpus":2,"memory_mb":1024}', DEFAULTS)
+    assert (spec.name, spec.guest) == ("box", Guest("shared", 2, 1024))
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        (b"{", ""),
+        (b"[]", ""),
+        (b"[" * 100_000, ""),
+        (b'{"colour":"red"}', ""),
+        (b'{"name":7}', "name"),
+        (b'{"name":"no spaces"}', "name"),
+        (b'{"name":"line-end\\n"}', "name"),
+        (b'{"region":"../x"}', "region"),
+        (b'{"cpus":3}', "cpus"),
+        (b'{"memory_mb":"512"}', "memory_mb"),
+        (b'{"memory_mb":300}', "memory_mb"),
+        (b'{"memory_mb":4096}', "memory_mb"),
+        (b'{"cpu_kind":"performance","memory_mb":2304}', "memory_mb"),
+        (b"\xff", ""),
+    ],
+)
+def test_a_body_that_does_not_fit_is_refused_with_the_path(body, path):
+    """A refused body's error names the key that is wrong."""
+    assert refusal(messages.decode_create_machine, body, DEFAULTS).path == path
+
+
+def test_input_is_decoded_to_the_bytes_that_the_shell_reads():
+    """Terminal input is UTF-8."""
+    assert messages.decode_terminal('{"type":"input","data":"é\\n"}') == Input("é\n".encode())
+
+
+def test_resize_is_decoded():
+    """A resize carries columns and rows."""
+    assert messages.decode_terminal('{"type":"resize","cols":120,"rows":40}') == Resize(120, 40)
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        ("ls", ""),
+        ("7", "type"),
+        ("{}", "type"),
+        ('{"type":"shout"}', "type"),
+        ('{"type":["input"]}', "type"),
+        ('{"type":"input"}', ""),
+        ('{"type":"input","data":5}', "data"),
+        ('{"type":"input","data":"\\ud800"}', "data"),
+        ('{"type":"input","data":"x","more":1}', ""),
+        ('{"type":"resize","cols":0,"rows":24}', "cols"),
+        ('{"type":"resize","cols":80,"rows":1e9}', "rows"),
+        (b"\x00\xff", ""),
+    ],
+)
+def test_a_terminal_message_that_does_not_fit_is_refused_with_the_path(message, path):
+    """Whatever a browser sends, the answer is an InvalidMessage."""
+    assert refusal(messages.decode_terminal, message).path == path
+
+
+def test_the_longest_input_is_a_mebibyte_of_characters():
+    """Longer input is refused, for the client to cut."""
+    longest = "x" * messages.MAX_INPUT_CHARS
+    assert messages.decode_terminal(json.dumps({"type": "input", "data": longest})) == Input(longest.encode())
+    assert refusal(messages.decode_terminal, json.dumps({"type": "input", "data": longest + "x"})).path == "data"
+
+
+def test_the_terminal_query_has_defaults():
+    """A client may say nothing of its size."""
+    query = messages.decode_terminal_query({})
+    assert (query.size, query.is_reconnect) == (Resize(80, 24), False)
+
+
+def test_the_terminal_query_is_read():
+    """Size and reconnect come as decimal text."""
+    query = messages.decode_terminal_query({"cols": "100", "rows": "30", "reconnect": "1"})
+    assert (query.size, query.is_reconnect) == (Resize(100, 30), True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"cols": "many"}, {"rows": "-1"}, {"cols": "1"}, {"reconnect": "yes"}, {"x": "1"}]
+)
+def test_a_bad_terminal_query_is_refused(arguments):
+    """Nonsense in the query is an error, not a guess."""
+    refusal(messages.decode_terminal_query, arguments)
+
+
+def test_messages_out_keep_characters_as_they_are():
+    """`ensure_ascii=False`: CJK text would double in size."""
+    assert messages.output("日本") == '{"type": "output", "data": "日本"}'
+    assert json.loads(messages.error("no")) == {"type": "error", "message": "no"}
+    assert json.loads(messages.reconnected())["message"] == "Connection lost. Reconnected — new session."

@@ -1,0 +1,241 @@
+"""server.py as users run it: a process with flags, signals and an exit status."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import asyncssh
+import psutil
+import pytest
+from tornado.httpclient import HTTPRequest
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+
+ROOT = Path(__file__).parent.parent
+PROMPT = "coder@aether:~$ "
+
+
+class Process:
+    """A program of ours that prints its URL."""
+
+    def __init__(self, process):
+        self.process, self.line, self.url = process, "", ""
+
+    async def read_url(self):
+        self.line = (await self.process.stdout.readline()).decode()
+        self.url = re.search(r"http://\S+:\d+", self.line)[0]
+
+    async def end(self, number=signal.SIGTERM):
+        """Send a signal; return exit status and what was printed on stderr."""
+        self.process.send_signal(number)
+        _, log = await self.process.communicate()
+        return self.process.returncode, log.decode()
+
+
+@pytest.fixture
+def run(io_loop, tmp_path):
+    """`await run("server.py", "--port", "0")` → a running program that has said its URL."""
+    started = []
+
+    async def start(*argv, **environ):
+        env = {key: value for key, value in os.environ.items() if not key.startswith(("FLY_", "AETHER_"))}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *argv,
+            cwd=ROOT,
+            env={**env, "AETHER_STATE_DIR": str(tmp_path / "state"), **environ},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        started.append(process)
+        program = Process(process)
+        if argv[-1] != "refused":
+            await program.read_url()
+        return program
+
+    async def end_all():
+        for process in started:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+            process._transport.close()
+
+    yield start
+    io_loop.run_sync(end_all)
+
+
+@pytest.fixture
+def ask(io_loop):
+    """`await ask(url, "POST", "/machines")` → status and decoded body."""
+    client = SimpleAsyncHTTPClient(force_instance=True)
+
+    async def fetch(url, method, path):
+        request = HTTPRequest(url + path, method, body="" if method == "POST" else None, request_timeout=60)
+        response = await client.fetch(request, raise_error=False)
+        return response.code, json.loads(response.body or "null")
+
+    yield fetch
+    client.close()
+
+
+@pytest.fixture
+def base_url():
+    """Terminals here are told the URL by each program."""
+    return ""
+
+
+@pytest.fixture
+def http_server():
+    """No in-process server."""
+
+
+@pytest.fixture
+def prompt(terminal):
+    """`await prompt(url, machine_id)` → a terminal that shows its prompt."""
+
+    async def open_terminal(url, machine_id):
+        tty = await terminal(machine_id, url=url)
+        await tty.until(PROMPT)
+        return tty
+
+    return open_terminal
+
+
+def alive(processes):
+    """Return those that still run; a zombie only waits for the machine's init to notice."""
+    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.gen_test
+async def test_one_command_gives_a_terminal_and_one_line_with_the_url(run, ask, prompt):
+    """The line says that machines are local, and why."""
+    server = await run("server.py", "--port", "0")
+    assert "no Fly account is configured" in server.line
+    status, box = await ask(server.url, "POST", "/machines")
+    assert status == 201
+    assert await (await prompt(server.url, box["id"])).run("echo $((6*7))") == "42\n"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_closes_terminals_with_1012_and_exits_0(run, ask, prompt, number):
+    """Orderly, whichever signal; nothing of a machine is left, and no secret is in the log."""
+    server = await run("server.py", "--port", "0")
+    _, box = await ask(server.url, "POST", "/machines")
+    tty = await prompt(server.url, box["id"])
+    await tty.run("setsid sleep 1000 & nohup sleep 1001 >/dev/null 2>&1 & echo SECRETWORD")
+    inside = psutil.Process(server.process.pid).children(recursive=True)
+    status, log = await server.end(number)
+    assert (status, await tty.until_closed()) == (0, 1012)
+    assert "SECRETWORD" not in log
+    assert "Traceback" not in log
+    assert not alive(inside)
+
+
+@pytest.mark.gen_test
+async def test_after_kill_9_nothing_runs_on_and_the_machines_are_there_again_with_their_files(run, ask, prompt):
+    """Children die with the server; files do not."""
+    server = await run("server.py", "--port", "0")
+    _, box = await ask(server.url, "POST", "/machines")
+    tty = await prompt(server.url, box["id"])
+    await tty.run("echo precious > work.txt; (setsid sleep 1000 &) ; (nohup sleep 1001 >/dev/null 2>&1 &)")
+    inside = psutil.Process(server.process.pid).children(recursive=True)
+    assert len(inside) >= 3
+    await server.end(signal.SIGKILL)
+    await asyncio.to_thread(psutil.wait_procs, inside, 5)
+    assert not alive(inside)
+    server = await run("server.py", "--port", "0")
+    status, again = await ask(server.url, "GET", f"/machines/{box['id']}")
+    assert (status, again["state"], again["name"]) == (200, "stopped", box["name"])
+    await ask(server.url, "POST", f"/machines/{box['id']}/start")
+    assert await (await prompt(server.url, box["id"])).run("cat work.txt") == "precious\n"
+
+
+@pytest.mark.gen_test
+async def test_the_same_client_drives_an_emulator_in_another_process(run, ask, prompt, tmp_path):
+    """With token and app the server talks to FLY_FLAPS_BASE_URL as it would to Fly."""
+    folder = str(tmp_path / "fly")
+    fly = await run("-m", "aether.emulator", "--port", "0", "--token", "T0KEN", "--state-dir", folder)
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "key")
+    server = await run(
+        "server.py",
+        "--port=0",
+        FLY_API_TOKEN="T0KEN",
+        FLY_APP_NAME="app",
+        FLY_FLAPS_BASE_URL=fly.url,
+        AETHER_SSH_HOST="127.0.0.1",
+        AETHER_SSH_PRIVATE_KEY_FILE=str(tmp_path / "key"),
+    )
+    assert "Fly app app" in server.line
+    _, box = await ask(server.url, "POST", "/machines")
+    await prompt(server.url, box["id"])
+    status, log = await server.end()
+    assert (status, "T0KEN" in log) == (0, False)
+    assert (await fly.end())[0] == 0
+
+
+@pytest.mark.gen_test
+async def test_machines_at_the_provider_outlive_the_server(run, ask, prompt, tmp_path):
+    """A restart of the server stops nothing at Fly; the next server finds it running."""
+    folder = str(tmp_path / "fly")
+    fly = await run("-m", "aether.emulator", "--port", "0", "--token", "T", "--state-dir", folder)
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "key")
+    environ = {
+        "FLY_API_TOKEN": "T",
+        "FLY_APP_NAME": "app",
+        "FLY_FLAPS_BASE_URL": fly.url,
+        "AETHER_SSH_HOST": "127.0.0.1",
+        "AETHER_SSH_PRIVATE_KEY_FILE": str(tmp_path / "key"),
+    }
+    server = await run("server.py", "--port=0", **environ)
+    _, box = await ask(server.url, "POST", "/machines")
+    await prompt(server.url, box["id"])
+    await server.end(signal.SIGKILL)
+    server = await run("server.py", "--port=0", **environ)
+    assert (await ask(server.url, "GET", f"/machines/{box['id']}"))[1]["state"] == "running"
+    await prompt(server.url, box["id"])
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("environ", "status", "said"),
+    [
+        ({"FLY_API_TOKEN": "T"}, 2, "FLY_APP_NAME is not"),
+        ({"AETHER_PORT": "x"}, 2, "AETHER_PORT"),
+        ({"AETHER_SSH_PRIVATE_KEY_FILE": "/missing"}, 1, "cannot be read"),
+    ],
+)
+async def test_what_cannot_work_refuses_to_start_and_says_why(run, environ, status, said):
+    """One line, no traceback."""
+    server = await run(
+        "server.py", "--log-format", "text", "--deployment", "refused", **{"AETHER_PORT": "0", **environ}
+    )
+    _, log = await server.process.communicate()
+    assert server.process.returncode == status
+    assert said in log.decode()
+    assert "Traceback" not in log.decode()
+
+
+@pytest.mark.gen_test
+async def test_a_port_in_use_is_said_with_what_to_try(run):
+    """`try --port N`."""
+    server = await run("server.py", "--port", "0")
+    port = server.url.rpartition(":")[2]
+    second = await run("server.py", "--port", port, "--deployment", "refused")
+    _, log = await second.process.communicate()
+    assert second.process.returncode == 1
+    assert f"try --port {int(port) + 1}" in log.decode()
+
+
+@pytest.mark.gen_test
+async def test_the_log_can_be_json(run, ask):
+    """One object a line, for log collectors."""
+    server = await run("server.py", "--port", "0", "--log-format", "json")
+    await ask(server.url, "POST", "/machines")
+    _, log = await server.end()
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert any("created" in line["message"] for line in lines)
+    assert all(set(line) >= {"time", "level", "logger", "message"} for line in lines)

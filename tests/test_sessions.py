@@ -1,0 +1,162 @@
+"""sessions: what goes to the client, in what order, and what holds it back."""
+
+import asyncio
+import json
+
+import pytest
+
+from aether.errors import MachineStopped
+from aether.machines import Guest, Machine
+from aether.messages import Input, Resize, TerminalQuery
+from aether.sessions import HIGH_BYTES, MAX_PENDING_INPUT_BYTES, TerminalSession
+
+
+class Client:
+    """A client whose connection takes messages when the test says so."""
+
+    def __init__(self):
+        self.said, self.ended, self.unsent = [], None, []
+
+    def send(self, message):
+        self.said.append(json.loads(message))
+        self.unsent.append(asyncio.get_running_loop().create_future())
+        return self.unsent[-1]
+
+    def end(self, code, reason):
+        self.ended = (code, reason)
+
+    async def drain(self):
+        for sent in self.unsent:
+            sent.done() or sent.set_result(None)
+        await asyncio.sleep(0)
+
+    @property
+    def text(self):
+        return "".join(message.get("data", "") for message in self.said)
+
+
+class Channel:
+    """Notes what is done to the SSH channel. (A real one cannot be held half full; real ones: test_terminal.py.)"""
+
+    def __init__(self):
+        self.done, self.written, self.unread = [], b"", 0
+
+    def write(self, data):
+        self.written += data
+
+    def get_write_buffer_size(self):
+        return self.unread
+
+    def change_terminal_size(self, cols, rows):
+        self.done.append((cols, rows))
+
+    def __getattr__(self, name):
+        return lambda: self.done.append(name)
+
+
+@pytest.fixture
+def client():
+    return Client()
+
+
+@pytest.fixture
+def channel():
+    return Channel()
+
+
+@pytest.fixture
+def make(client, channel, clock):
+    def make(why=None, is_reconnect=False):
+        machine = Machine("id", "box", "sjc", "image", Guest("shared", 1, 512), 0, 0, 0, 20000, "key")
+        query = TerminalQuery(Resize(80, 24), is_reconnect)
+        session = TerminalSession(machine, client, query, lambda: why, lambda session: None, clock)
+        session.connection_made(channel)
+        return session
+
+    return make
+
+
+@pytest.mark.gen_test
+async def test_a_character_split_at_every_byte_arrives_whole(make, client):
+    """One incremental decoder per PTY."""
+    session = make()
+    for byte in "aé日🐢".encode():
+        session.data_received(bytes([byte]), None)
+    assert client.text == "aé日🐢"
+
+
+@pytest.mark.gen_test
+async def test_half_a_character_at_the_end_is_shown_as_such(make, client):
+    """Nothing that the shell wrote is dropped in silence."""
+    session = make()
+    session.data_received("日".encode()[:2], None)
+    session.exit_status_received(0)
+    session.connection_lost(None)
+    assert client.text == "\ufffd"
+    assert client.ended == (1000, "shell exited with status 0")
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_does_not_read_stops_the_shell_from_writing(make, client, channel):
+    """Unsent output is bounded; once it has drained, the shell goes on."""
+    session = make()
+    session.data_received(b"x" * HIGH_BYTES, None)
+    assert channel.done == []
+    session.data_received(b"x", None)
+    assert channel.done == ["pause_reading"]
+    await client.drain()
+    assert channel.done == ["pause_reading", "resume_reading"]
+
+
+@pytest.mark.gen_test
+async def test_input_that_nobody_reads_is_bounded(make, client, channel):
+    """A program that does not read cannot fill the server's memory."""
+    session = make()
+    channel.unread = MAX_PENDING_INPUT_BYTES + 1
+    session.feed(Input(b"x"))
+    assert client.ended[0] == 4429
+    session.feed(Input(b"y"))
+    assert channel.written == b"x"
+
+
+@pytest.mark.gen_test
+async def test_what_came_before_the_shell_is_given_to_it_in_order(client, channel, clock, make):
+    """The last size first, then the keys; a lost shell is mentioned before anything else."""
+    session = make(is_reconnect=True)
+    session._channel = None
+    session.feed(Resize(100, 30))
+    session.feed(Input(b"a"))
+    session.feed(Resize(120, 40))
+    session.feed(Input(b"b"))
+    session.connection_made(channel)
+    session.session_started()
+    assert (channel.done, channel.written) == ([(120, 40)], b"ab")
+    assert client.said[0]["type"] == "reconnected"
+
+
+@pytest.mark.gen_test
+async def test_the_end_of_a_stopped_machine_s_shell_is_told_as_a_stop(make, client):
+    """However the shell dies first, the user hears of the stop."""
+    session = make(why=MachineStopped("Machine stopped by user."))
+    session.exit_signal_received("HUP", False, "", "")
+    session.connection_lost(None)
+    assert client.ended == (4410, "Machine stopped by user.")
+
+
+@pytest.mark.gen_test
+async def test_a_lost_connection_is_told_from_an_exit(make, client):
+    """Without an exit status it was the connection: 4502, so that the page reconnects."""
+    session = make()
+    session.connection_lost(None)
+    assert client.ended[0] == 4502
+    assert client.said[-1]["type"] == "error"
+
+
+@pytest.mark.gen_test
+async def test_a_session_ends_once(make, client, channel):
+    """Whichever end closes first tells the story."""
+    session = make()
+    session.end(None, "bye")
+    session.connection_lost(None)
+    session.data_received(b"late", None)
+    assert (client.ended, client.text, channel.done) == ((1000, "bye"), "", ["abort"])
