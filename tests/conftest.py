@@ -1,6 +1,7 @@
 """What every test gets: an event loop that must end clean, a real server, and the verbs tests are written in."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
@@ -62,7 +63,11 @@ def children() -> set[psutil.Process]:
         text = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     except OSError:
         return set(psutil.Process().children())
-    return {psutil.Process(int(pid)) for pid in text.split()}
+    found = set()
+    for pid in text.split():
+        with contextlib.suppress(psutil.NoSuchProcess):  # reaped just now
+            found.add(psutil.Process(int(pid)))
+    return found
 
 
 @pytest.fixture(autouse=True)
