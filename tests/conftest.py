@@ -30,6 +30,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "logs_warnings: the test provokes warnings in the log")
 
 
+def pytest_collection_finish() -> None:
+    """Leave what the imports made out of each test's garbage collection: it would take longer than most tests."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def need() -> Callable[[str], str]:
     """Return a tool's path; a missing tool skips the test on a user's machine and fails it in CI."""

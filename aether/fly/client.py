@@ -152,7 +152,9 @@ class FlyClient:
 
     async def _fetch(self, request: HTTPRequest) -> HTTPResponse:
         """Fetch; a caller that is cancelled leaves a call that cannot be taken back, and nobody hears its end."""
-        return await asyncio.shield(asyncio.ensure_future(self._http.fetch(request, raise_error=False)))
+        fetching = asyncio.ensure_future(self._http.fetch(request, raise_error=False))
+        fetching.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(fetching)
 
 
 def authorization(token: str) -> str:

@@ -16,7 +16,7 @@ from aether.machines import FLY_GONE
 START_DEADLINE_S = 300.0  # Fly calls a machine stuck that is `starting` for longer (docs, "Machine states")
 STOP_DEADLINE_S = 90.0
 STILL_ACTIVE_S = 30.0  # a start may be refused with 412 for some seconds after a stop
-WAIT_SLICES_S = (2, 5, 10, 30)
+WAIT_SLICES_S = (1, 2, 5, 10, 30)
 
 
 class Transitions:

@@ -1,6 +1,7 @@
 """REST: the life cycle of machines over HTTP, on the real emulator."""
 
 import json
+import socket
 
 import pytest
 
@@ -79,6 +80,23 @@ async def test_a_deleted_machine_is_gone(call, machine):
         response = await call(method, f"/machines/{box['id']}{path}")
         assert (response.code, json.loads(response.body)["error"]["code"]) == (404, "machine_not_found")
     assert json.loads((await call("GET", "/machines")).body) == {"machines": []}
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_failed_start_is_an_error_with_a_message_and_can_be_started_again(aether, call, machine, until_state):
+    """Another program took the machine's port: the message says so, and later it works again."""
+    box = await machine()
+    await call("POST", f"/machines/{box['id']}/stop")
+    await until_state(box["id"], "stopped")
+    with socket.create_server(("127.0.0.1", aether.fleet.get(box["id"]).ssh_port)):
+        await call("POST", f"/machines/{box['id']}/start")
+        await until_state(box["id"], "error")
+    error = (await read(call, box["id"]))["error"]
+    assert "already in use" in error["message"]
+    await call("POST", f"/machines/{box['id']}/start")
+    await until_state(box["id"], "running")
+    assert (await read(call, box["id"]))["error"] is None
 
 
 @pytest.mark.gen_test

@@ -2,6 +2,7 @@
 
 import json
 
+import psutil
 import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import websocket_connect
@@ -119,6 +120,19 @@ async def test_a_delete_closes_the_terminal_with_4404(machine, terminal, call):
     await tty.until(PROMPT)
     assert (await call("DELETE", f"/machines/{box['id']}")).code == 204
     assert await tty.until_closed() == 4404
+
+
+@pytest.mark.gen_test
+async def test_a_delete_ends_everything_the_machine_started(machine, terminal, call):
+    """`setsid`, `nohup` and double-forked children too."""
+    box = await machine()
+    tty = await terminal(box["id"])
+    await tty.until(PROMPT)
+    await tty.run("setsid sleep 1000 & nohup sleep 1001 >/dev/null 2>&1 & (setsid sleep 1002 &)")
+    inside = psutil.Process().children(recursive=True)
+    assert len(inside) >= 5  # the guest, its shell, and three more
+    assert (await call("DELETE", f"/machines/{box['id']}")).code == 204
+    assert not [one for one in inside if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.gen_test
