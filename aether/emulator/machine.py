@@ -160,7 +160,8 @@ class Machine:
             self._stop_guest()
         code = await guest.wait()
         self._guest = None
-        await self._host.sandbox.sweep(self.id)
+        if not self._host.sandbox.is_bwrap:
+            await self._host.sandbox.sweep(self.id)
         return code
 
     def _stop_guest(self) -> None:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -24,7 +25,8 @@ from aether.emulator.rootfs import HOME, Rootfs, Trash
 log = logging.getLogger(__name__)
 
 _OVERTIME_S = 3.0  # what a guest may take on top of the grace: it kills and says goodbye itself
-_SWEEPS = 10
+_SWEEPS = 20
+_SWEEP_PAUSE_S = 0.02
 
 
 class SandboxError(Exception):
@@ -126,9 +128,11 @@ class Sandbox:
             )
 
     async def sweep(self, machine_id: str) -> None:
-        """Kill what outlived a guest that could not do it itself: killed hard, or on macOS (plain runtime)."""
-        if not self.is_bwrap:
-            await asyncio.to_thread(_sweep, machine_id)
+        """Kill whatever has the machine's id in its environment.
+
+        A PID namespace needs none of this, save where bubblewrap itself was killed before it had made one.
+        """
+        await asyncio.to_thread(_sweep, machine_id)
 
 
 def _console(path: Path) -> BinaryIO:
@@ -183,7 +187,7 @@ def _sweep(machine_id: str) -> None:
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(left, timeout=0.2)
+        time.sleep(_SWEEP_PAUSE_S)  # and not psutil's wait, which would reap a child of somebody else's
 
 
 def _belongs(process: psutil.Process, machine_id: str) -> bool:

@@ -158,12 +158,6 @@ def runtime(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def plain() -> str:
-    """The runtime for what does not depend on it."""
-    return "plain"
-
-
-@pytest.fixture
 def state_dir(tmp_path: Path) -> Path:
     """Where the emulator keeps its machines."""
     return tmp_path / "state"
@@ -295,6 +289,17 @@ def on(
 def box(io_loop: IOLoop, runtime: str, on: Callable[..., Awaitable[Box]]) -> Box:
     """A started machine, once in each runtime."""
     return io_loop.run_sync(lambda: on(runtime))
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], Any]], Awaitable[None]]:
+    """Let the server work until something is true; the test's own time-out ends it otherwise."""
+
+    async def poll(is_true: Callable[[], Any]) -> None:
+        while not is_true():  # noqa: ASYNC110  (what is waited for has no event of its own)
+            await asyncio.sleep(0.01)
+
+    return poll
 
 
 @pytest.fixture

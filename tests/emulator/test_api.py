@@ -238,28 +238,25 @@ async def test_stop_twice(emulator):
 
 
 @pytest.mark.gen_test
-async def test_client_that_hangs_up_ends_its_wait(api, emulator):
+async def test_client_that_hangs_up_ends_its_wait(api, emulator, eventually):
     """A wait nobody listens to any more is forgotten."""
     machine = (await api("POST", MACHINES, {"config": {"image": "i"}, "skip_launch": True})).body["id"]
     _, writer = await asyncio.open_connection("127.0.0.1", int(emulator.url.rpartition(":")[2]))
     path = f"/v1{MACHINES}/{machine}/wait"
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer T\r\n\r\n".encode())
     ledger = emulator.machine("app", machine).ledger
-    while not ledger.waiting:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: ledger.waiting)
     writer.close()
     await writer.wait_closed()
-    while ledger.waiting:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not ledger.waiting)
 
 
 @pytest.mark.gen_test
-async def test_stop_lets_waiters_go(api, emulator):
+async def test_stop_lets_waiters_go(api, emulator, eventually):
     """A long wait does not hold up the end of the emulator."""
     machine = (await api("POST", MACHINES, {"config": {"image": "i"}, "skip_launch": True})).body["id"]
     waiting = asyncio.create_task(api("GET", f"{MACHINES}/{machine}/wait?timeout=60"))
-    while not emulator.machine("app", machine).ledger.waiting:
-        await asyncio.sleep(0.01)
+    await eventually(lambda: emulator.machine("app", machine).ledger.waiting)
     await emulator.stop()
     assert (await waiting).status == 503
 

@@ -161,6 +161,23 @@ async def test_restart_shows_the_machines_stopped(runtime, open_emulator, open_a
 
 
 @pytest.mark.gen_test
+async def test_recovery_after_a_crash(open_emulator, open_api, create, state_dir, marker):
+    """A machine that ran when the emulator was killed is found `stopped`, and what it left behind is killed."""
+    emulator = await open_emulator()
+    box = await create(open_api(emulator.url))
+    path = state_dir / "machines" / box.id / "machine.json"
+    running = path.read_text()
+    await emulator.stop()
+    path.write_text(running)
+    orphan = await asyncio.create_subprocess_exec("sleep", marker, env={"FLY_MACHINE_ID": box.id, "PATH": "/bin"})
+    box.api = open_api((await open_emulator()).url)
+    await orphan.wait()
+    event = (await box.read())["events"][0]
+    assert (event["type"], event["status"]) == ("exit", "stopped")
+    assert event["request"]["exit_event"]["requested_stop"] is False
+
+
+@pytest.mark.gen_test
 async def test_destroyed_machine_is_not_kept(open_emulator, open_api, create):
     """A destroyed machine is known for the life of the emulator, not longer."""
     emulator = await open_emulator()
