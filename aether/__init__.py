@@ -11,12 +11,16 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       base           errors → JSON; who may come in
     openapi        the OpenAPI description of the REST calls                                 (pure)
     idle           IdleSweeper: stops machines that nobody uses
+    reconcile      Reconciler: holds the fleet against Fly's list, which is the record
     fleet          Fleet: the machines we manage, in memory
     lifecycle      MachineLifecycle: drives one machine to the state asked for
+    terminals      Terminals: one machine's SSH connection and the sessions over it
     sessions       TerminalSession: one SSH PTY and the client attached to it
+    activity       ActivityPublisher: notes use, and lets other servers know
     fly            the Fly Machines API
       transitions    has Fly start, stop and destroy a machine, and sees it through
       client         the only place that does HTTP to Fly
+      limits         how long a call must wait so that Fly does not refuse it               (pure)
       answers        Fly's answers: machines, and refusals as errors                         (pure)
       config         what a machine is born with, and where its SSH server is                (pure)
     ssh            SSH

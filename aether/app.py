@@ -24,6 +24,7 @@ from aether.handlers.page import Page, PageHandler, RootHandler, XtermHandler
 from aether.handlers.terminal import TerminalHandler
 from aether.idle import IdleSweeper
 from aether.machines import Guest
+from aether.reconcile import Reconciler
 from aether.settings import Settings
 from aether.ssh.keys import load_or_make_user_key, load_user_key, public_text
 
@@ -44,6 +45,7 @@ class Aether:
         self._emulator: Emulator | None = None
         self._client: FlyClient
         self.fleet: Fleet
+        self.reconciler: Reconciler
         self.sweeper: IdleSweeper
         self.application: Application
 
@@ -72,9 +74,12 @@ class Aether:
             settings.max_sessions,
             self._clock,
         )
-        self.sweeper = IdleSweeper(self.fleet, settings.idle_timeout_s, settings.idle_check_s, self._clock)
+        self.reconciler = Reconciler(self.fleet, self._client, settings.deployment, self._clock)
+        self.sweeper = IdleSweeper(
+            self.fleet, self.reconciler, settings.idle_timeout_s, settings.idle_check_s, self._clock
+        )
         try:
-            await self.fleet.adopt()
+            await self.reconciler.reconcile()
         except BaseException:
             await self.stop()
             raise
@@ -89,7 +94,7 @@ class Aether:
 
     async def stop(self) -> None:
         """Close terminals with "service restart" and stop local machines; those at Fly are left as they are."""
-        self.sweeper.stop()
+        await self.sweeper.stop()
         await self.fleet.close()
         self._client.close()
         if self._emulator is not None:

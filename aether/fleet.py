@@ -10,13 +10,13 @@ from typing import Any
 
 import asyncssh
 
-from aether.errors import LimitExceeded, MachineNotFound, ProviderError, ShuttingDown
+from aether.errors import AetherError, LimitExceeded, MachineNotFound, ProviderError, ShuttingDown
 from aether.fly import config
 from aether.fly.answers import FlyMachine
 from aether.fly.client import FlyClient
 from aether.fly.transitions import Transitions
 from aether.lifecycle import MachineLifecycle
-from aether.machines import FLY_GONE, Guest, Machine, MachineSpec, MachineState, from_iso, state_from_fly
+from aether.machines import FLY_GONE, Machine, MachineSpec
 from aether.messages import TerminalQuery
 from aether.sessions import Client, TerminalSession
 from aether.ssh.client import SshLink
@@ -59,21 +59,18 @@ class Fleet:
         self._clock = clock
         self._machines: dict[str, MachineLifecycle] = {}
         self._ports_being_born: set[int] = set()
+        self.being_born: set[str] = set()  # ids whose create is under way
+        self.stillborn: set[str] = set()  # ids whose create failed, but perhaps made a machine
+        self.destroyed: set[str] = set()  # Fly's ids of machines we destroyed: a stale list may still have them
         self._is_closing = False
 
-    async def adopt(self) -> None:
-        """Read the fleet from Fly: every machine that carries our deployment's metadata.
+    def entries(self) -> list[MachineLifecycle]:
+        """Return all machines with what drives them."""
+        return [*self._machines.values()]
 
-        Raises:
-            AetherError: Fly said no or was unreachable.
-        """
-        for fly in await self._client.list({config.META_DEPLOYMENT: self._birth.deployment}):
-            machine = _adopted(fly, self._clock())
-            if machine is None:
-                log.warning("Fly machine %s carries our metadata, but not all of it; left alone", fly.id)
-            elif machine.id not in self._machines:
-                log.info("machine %s adopted, it is %s at Fly", machine.id, fly.state)
-                self._take_in(machine)
+    def find(self, machine_id: str) -> MachineLifecycle | None:
+        """Return one machine with what drives it, None if there is none."""
+        return self._machines.get(machine_id)
 
     def list(self) -> list[Machine]:
         """Return all machines, oldest first."""
@@ -85,7 +82,7 @@ class Fleet:
 
     def session_count(self) -> int:
         """Return how many terminals are open or opening."""
-        return sum(len(entry.sessions) for entry in self._machines.values())
+        return sum(len(entry.terminals) for entry in self._machines.values())
 
     async def create(self, spec: MachineSpec) -> Machine:
         """Create a machine; it boots after this returns.
@@ -133,9 +130,15 @@ class Fleet:
             ProviderError, ProviderTimeout: Fly did not do it; the machine is in `error`, try again.
         """
         self.refuse_if_closing()
-        await self._entry(machine_id).destroy()
-        self._machines.pop(machine_id, None)
+        entry = self._entry(machine_id)
+        await entry.destroy()
+        self.destroyed.add(entry.machine.fly_machine_id)
+        self.forget(machine_id)
         log.info("machine %s destroyed", machine_id)
+
+    def forget(self, machine_id: str) -> None:
+        """Drop a machine that is gone."""
+        self._machines.pop(machine_id, None)
 
     def open_terminal(self, machine_id: str, client: Client, query: TerminalQuery) -> TerminalSession:
         """Open a terminal; on a machine that is starting it waits. Raises MachineNotFound, LimitExceeded."""
@@ -145,7 +148,7 @@ class Fleet:
             raise LimitExceeded(
                 f"there are {self._max_sessions} terminals open already (AETHER_MAX_SESSIONS); close one first"
             )
-        return entry.open_terminal(client, query)
+        return entry.terminals.open(client, query)
 
     async def close(self) -> None:
         """Let go of all machines without touching them; terminals close with "service restart"."""
@@ -169,16 +172,40 @@ class Fleet:
             ssh_port=ssh_port,
             host_public_key=host_key.public,
         )
-        birth_config = self._birth.config(machine, host_key.private)
-        fly = await self._client.create(config.fly_name(machine), machine.region, birth_config)
+        self.being_born.add(machine.id)
+        try:
+            fly = await self._be_born(machine, self._birth.config(machine, host_key.private))
+        except AetherError:
+            self.stillborn.add(machine.id)
+            raise
+        finally:
+            self.being_born.discard(machine.id)
         machine.fly_machine_id = fly.id
         machine.instance_id = fly.instance_id
         machine.region = fly.region  # the one we got, not the one we asked for
         log.info("machine %s created, it is %s at Fly", machine.id, fly.id)
-        self._take_in(machine)
+        self.take_in(machine)
         return machine
 
-    def _take_in(self, machine: Machine) -> None:
+    async def _be_born(self, machine: Machine, birth_config: dict[str, Any]) -> FlyMachine:
+        """Create the machine; where another server took its port at the same time, the older machine keeps it."""
+        mark = (config.META_ID, machine.id)
+        fly = await self._transitions.create(config.fly_name(machine), machine.region, birth_config, mark)
+        if not birth_config["services"]:
+            return fly
+        try:
+            sharing = await self._client.list({config.META_SSH_PORT: str(machine.ssh_port)})
+        except AetherError as error:
+            log.warning("machine %s: could not see whether its port is its own: %s", machine.id, error)
+            return fly
+        for other in sharing:
+            if other.state not in FLY_GONE and (other.created_at, other.id) < (fly.created_at, fly.id):
+                await self._transitions.destroy(fly.id)
+                raise ProviderError(f"port {machine.ssh_port} belongs to Fly machine {other.id}", status=409)
+        return fly
+
+    def take_in(self, machine: Machine) -> None:
+        """Manage a machine that exists at Fly."""
         link = SshLink(
             lambda: self._birth.network.address(machine),
             self._birth.ssh_user,
@@ -203,41 +230,3 @@ class Fleet:
         """Raise ShuttingDown once `close` has begun."""
         if self._is_closing:
             raise ShuttingDown("the server is shutting down; try again in a moment")
-
-
-def _adopted(fly: FlyMachine, now: float) -> Machine | None:
-    """Make our machine of Fly's, None if its metadata or its fate forbid; unknown activity counts as now."""
-    guest: dict[str, Any] = fly.config.get("guest") or {}
-    if fly.state in FLY_GONE:
-        return None
-    state = state_from_fly(fly.state)
-    if state is None:
-        state = MachineState.STOPPING if fly.state in ("stopping", "suspending") else MachineState.CREATED
-    try:
-        return Machine(
-            id=str(uuid.UUID(fly.metadata[config.META_ID])),
-            name=fly.metadata[config.META_NAME],
-            region=fly.region,
-            image=fly.config["image"],
-            guest=Guest(guest["cpu_kind"], int(guest["cpus"]), int(guest["memory_mb"])),
-            created_at=from_iso(fly.created_at),
-            last_activity_at=now,
-            last_input_at=now,
-            ssh_port=int(fly.metadata[config.META_SSH_PORT]),
-            host_public_key=_checked_key(fly.metadata[config.META_HOST_KEY]),
-            state=state,
-            fly_machine_id=fly.id,
-            instance_id=fly.instance_id,
-            private_ip=fly.private_ip,
-        )
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
-def _checked_key(text: str) -> str:
-    """Return `text` if it is a public key; raise ValueError."""
-    try:
-        asyncssh.import_public_key(text)
-    except asyncssh.KeyImportError as error:
-        raise ValueError(str(error)) from error
-    return text

@@ -1,13 +1,16 @@
 """IdleSweeper: stops machines that nobody uses; the rule itself is a pure function."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
 
 from tornado.ioloop import PeriodicCallback
 
+from aether.errors import AetherError
 from aether.fleet import Fleet
 from aether.machines import Machine, MachineState
+from aether.reconcile import Reconciler
 
 log = logging.getLogger(__name__)
 
@@ -24,36 +27,65 @@ def is_idle(machine: Machine, idle_timeout_s: float, now: float) -> bool:
 
 
 class IdleSweeper:
-    """Every `check_s` seconds stops the machines that have been idle for `timeout_s` seconds."""
+    """Every `check_s` seconds compares the fleet with Fly, and stops the machines idle for `timeout_s` seconds."""
 
-    def __init__(self, fleet: Fleet, timeout_s: float, check_s: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        reconciler: Reconciler,
+        timeout_s: float,
+        check_s: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._fleet = fleet
+        self._reconciler = reconciler
         self._timeout_s = timeout_s
         self._clock = clock
-        self._callback = PeriodicCallback(self.sweep, check_s * 1000)
+        self._callback = PeriodicCallback(self._tick, check_s * 1000)
+        self._sweeping: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to sweep; needs a running event loop."""
         self._callback.start()
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Sweep no more."""
         self._callback.stop()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            await asyncio.wait([self._sweeping])
 
-    def sweep(self) -> None:
-        """Stop every machine that is idle now; one that cannot be stopped does not end the sweep.
-
-        Looking and asking for the stop happen in one turn of the event loop, so that no key can come between.
-        """
-        now = self._clock()
+    async def sweep(self) -> None:
+        """Compare with Fly, then stop what is idle; one machine that makes trouble does not end the sweep."""
+        try:
+            await self._reconciler.reconcile()
+        except AetherError as error:
+            log.warning("Fly's list could not be read, so nothing was compared: %s", error)
         for machine in self._fleet.list():
-            if not is_idle(machine, self._timeout_s, now):
+            if not is_idle(machine, self._timeout_s, self._clock()):
                 continue
-            log.info("machine %s idle for %.0f s, stopping it", machine.id, now - machine.last_activity_at)
             try:
-                self._fleet.stop(machine.id, f"after {duration(self._timeout_s)} without activity")
+                await self._stop(machine)
+            except AetherError as error:
+                log.warning("machine %s is idle but could not be stopped: %s", machine.id, error)
             except Exception:
-                log.exception("machine %s could not be stopped", machine.id)
+                log.exception("machine %s is idle but could not be stopped", machine.id)
+
+    async def _stop(self, machine: Machine) -> None:
+        """Stop a machine unless somebody uses it by another server.
+
+        The last look and the order to stop are in one turn of the event loop, so that no key can come between.
+        """
+        await self._reconciler.look_again(machine)
+        now = self._clock()
+        if is_idle(machine, self._timeout_s, now):
+            log.info("machine %s idle for %.0f s, stopping it", machine.id, now - machine.last_activity_at)
+            self._fleet.stop(machine.id, f"after {duration(self._timeout_s)} without activity")
+
+    def _tick(self) -> None:
+        """Begin a sweep, unless the last one still waits for Fly."""
+        if self._sweeping is None or self._sweeping.done():
+            self._sweeping = asyncio.create_task(self.sweep(), name="idle sweep")
 
 
 def duration(seconds: float) -> str:

@@ -10,15 +10,17 @@ import logging
 import time
 from collections.abc import Callable
 
+from aether.activity import ActivityPublisher
 from aether.errors import AetherError, MachineNotFound, MachineNotRunning, MachineStopped
+from aether.fly.answers import FlyMachine
 from aether.fly.transitions import Transitions
-from aether.machines import Machine, MachineState
-from aether.messages import TerminalQuery
-from aether.sessions import Client, TerminalSession
+from aether.machines import Machine, MachineState, state_from_fly
 from aether.ssh.client import SshLink
+from aether.terminals import Terminals
 
 log = logging.getLogger(__name__)
 
+HOST_UNREACHABLE = "host_unreachable"
 RUNNING, STOPPED = MachineState.RUNNING, MachineState.STOPPED
 
 
@@ -33,12 +35,13 @@ class MachineLifecycle:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.machine = machine
-        self.sessions: set[TerminalSession] = set()
         self._transitions = transitions
-        self._link = link
         self._clock = clock
         self._heading = STOPPED if machine.state in (STOPPED, MachineState.STOPPING) else RUNNING
         self._stopped_by = ""
+        self.is_gone = False
+        self._activity = ActivityPublisher(machine, transitions, clock)
+        self.terminals = Terminals(link, self._activity, self._until_running, self.ended_error, self.check)
         self._driver: asyncio.Task[None] | None = None
         self._destroying: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -77,29 +80,66 @@ class MachineLifecycle:
             self._destroying = asyncio.create_task(self._destroy(), name=f"destroy {self.machine.id}")
         await asyncio.shield(self._destroying)
 
-    def open_terminal(self, client: Client, query: TerminalQuery) -> TerminalSession:
-        """Return a session whose shell opens once the machine runs."""
-        session = TerminalSession(
-            self.machine, client, query, self._why_terminals_end, self.sessions.discard, self._clock
-        )
-        self.sessions.add(session)
-        session.open(self._attach)
-        return session
-
     async def close(self, error: AetherError) -> None:
         """Let go of the machine without touching it: end terminals with `error`, the connection and all tasks."""
-        tasks = [task for task in (self._driver, self._destroying) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._end_terminals(error)
-        await self._link.close()
+        for task in (self._driver, self._destroying):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        await self.terminals.end(error)
+        await self._activity.close()
+
+    # What Fly says.
+
+    def is_busy(self) -> bool:
+        """Say whether a transition of ours is under way: what Fly says now is about to change."""
+        return self._is_driving() or self._destroying is not None
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether Fly does not reach the machine's host, when we last heard."""
+        return self.machine.error is not None and self.machine.error["code"] == HOST_UNREACHABLE
+
+    async def observe(self, fly: FlyMachine | None) -> None:
+        """Take over what Fly says of a machine that we have left in peace: it may have stopped, or be gone."""
+        if self.is_busy():
+            return
+        if fly is None:
+            self.is_gone = True
+            gone = MachineNotFound("Machine destroyed from outside of aether.")
+            self._fail(gone)
+            await self.terminals.end(gone)
+            return
+        if not fly.is_reachable:
+            text = "Fly does not reach the machine's host; its state is from before. Wait, or delete the machine."
+            self.machine.error = {"code": HOST_UNREACHABLE, "message": text}
+            return
+        self.machine.error = None if self.is_unreachable else self.machine.error
+        state = state_from_fly(fly.state)
+        if state is RUNNING and self.machine.state is not RUNNING:
+            self._note_started(fly)
+        elif state is not None and state is not RUNNING and self.machine.state is RUNNING:
+            await self._note_stopped(fly)
+
+    def _note_started(self, fly: FlyMachine) -> None:
+        """Somebody else started it, or a start that we gave up came through after all."""
+        self._heading = RUNNING
+        self._enter(MachineState.STARTING)
+        self._run(fly)
+
+    async def _note_stopped(self, fly: FlyMachine) -> None:
+        self._heading = STOPPED
+        self._stopped_by = fly.why_stopped()
+        log.info("machine %s stopped %s", self.machine.id, self._stopped_by)
+        self._enter(STOPPED)
+        await self.terminals.end(self._stopped_error())
+
+    async def check(self) -> None:
+        """Ask Fly about this one machine now, and take over what it says."""
+        if not self.is_busy():
+            await self.observe(await self._transitions.get(self.machine.fly_machine_id))
 
     # Terminals.
-
-    async def _attach(self, session: TerminalSession) -> None:
-        await self._until_running()
-        await self._link.open_terminal(lambda: session, session.size.cols, session.size.rows)
 
     async def _until_running(self) -> None:
         while self.machine.state is not RUNNING:
@@ -111,21 +151,16 @@ class MachineLifecycle:
         """Wait for the machine's next change of state."""
         await self._changed.wait()
 
-    def _why_terminals_end(self) -> AetherError | None:
-        if self._destroying is not None:
-            return MachineNotFound("Machine destroyed by user.")
+    def ended_error(self) -> AetherError | None:
+        """Return what terminals are told of a machine that is gone or does not run, None while it runs."""
+        if self.is_gone or self._destroying is not None:
+            return MachineNotFound(f"Machine destroyed {'from outside of aether' if self.is_gone else 'by user'}.")
         if self.machine.state in (MachineState.STOPPING, STOPPED):
             return self._stopped_error()
         return None
 
     def _stopped_error(self) -> MachineStopped:
         return MachineStopped(f"Machine stopped {self._stopped_by or 'by provider'}.")
-
-    async def _end_terminals(self, error: AetherError) -> None:
-        sessions = list(self.sessions)
-        for session in sessions:
-            session.end(error)
-        await asyncio.gather(*(session.wait_ended() for session in sessions))
 
     # The driver.
 
@@ -153,14 +188,18 @@ class MachineLifecycle:
         if heading is not STOPPED:
             return
         with contextlib.suppress(AetherError):
-            if await self._transitions.is_started(self.machine.fly_machine_id):
+            fly = await self._transitions.get(self.machine.fly_machine_id)
+            if fly is not None and fly.state == "started":
                 self._enter(RUNNING)
 
     async def _boot(self) -> None:
         is_launching = self.machine.state is MachineState.CREATED
         self.machine.error = None
         self._enter(MachineState.STARTING)
-        fly = await self._transitions.start(self.machine.fly_machine_id, is_launching)
+        self._run(await self._transitions.start(self.machine.fly_machine_id, is_launching))
+
+    def _run(self, fly: FlyMachine) -> None:
+        self.machine.error = None
         self.machine.instance_id = fly.instance_id
         self.machine.private_ip = fly.private_ip  # may change when a machine starts (Fly docs, "Private networking")
         self.machine.note_input(self._clock())
@@ -169,9 +208,8 @@ class MachineLifecycle:
     async def _halt(self) -> None:
         self._enter(MachineState.STOPPING)
         await self._transitions.ask_stop(self.machine.fly_machine_id)
-        await self._end_terminals(self._stopped_error())
+        await self.terminals.end(self._stopped_error())
         await self._transitions.await_stopped(self.machine.fly_machine_id, self.machine.instance_id)
-        await self._link.close()
         self.machine.error = None
         self._enter(STOPPED)
 
@@ -181,13 +219,13 @@ class MachineLifecycle:
                 self._driver.cancel()
                 await asyncio.wait([self._driver])
             self._enter(MachineState.STOPPING)
-            await self._end_terminals(MachineNotFound("Machine destroyed by user."))
+            await self.terminals.end(MachineNotFound("Machine destroyed by user."))
             await self._transitions.destroy(self.machine.fly_machine_id)
         except AetherError as error:
             self._destroying = None
             self._fail(error)
             raise
-        await self._link.close()
+        await self._activity.close()
 
     def _fail(self, error: AetherError) -> None:
         log.error("machine %s: %s", self.machine.id, error)

@@ -8,15 +8,14 @@ connection holds more than `HIGH_BYTES` unsent, the SSH channel is paused until 
 import asyncio
 import codecs
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import asyncssh
 
 from aether import messages
+from aether.activity import ActivityPublisher
 from aether.errors import AetherError, LimitExceeded, SshError
-from aether.machines import Machine
 from aether.messages import Input, Resize, TerminalQuery
 
 log = logging.getLogger(__name__)
@@ -41,60 +40,63 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
     """One shell and its client, from the WebSocket's opening to whichever end closes first.
 
     Args:
-        machine: gets the activity.
+        activity: is told of input and output.
         client: gets the messages.
         query: first size, and whether the client lost an earlier shell.
-        why_ended: the error to tell the client when the shell ends under it, None for a plain `exit`.
+        ended_error: what the client is told when the machine does not run, None while it runs.
+        diagnose: the same, but the provider is asked first: for a shell that is gone but did not exit.
         on_end: called once when the session is over.
     """
 
     def __init__(
         self,
-        machine: Machine,
+        activity: ActivityPublisher,
         client: Client,
         query: TerminalQuery,
-        why_ended: Callable[[], AetherError | None],
+        ended_error: Callable[[], AetherError | None],
+        diagnose: Callable[[], Awaitable[AetherError | None]],
         on_end: Callable[["TerminalSession"], None],
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self.size = query.size
-        self._machine = machine
+        self._activity = activity
         self._client = client
         self._is_reconnect = query.is_reconnect
-        self._why_ended = why_ended
+        self._ended_error = ended_error
+        self._diagnose = diagnose
         self._on_end = on_end
-        self._clock = clock
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
-        self._opening: asyncio.Task[None] | None = None
+        self._shell: asyncssh.SSHClientChannel[bytes] | None = None  # the channel, once its shell runs
+        self._task: asyncio.Task[None] | None = None  # opens the shell, later finds out why it is gone
         self._pending_input = bytearray()
         self._unsent_bytes = 0
         self._is_paused = False
         self._is_over = False
         self._exit_reason = ""
+        self._has_exited = False
 
     # From the client.
 
     def open(self, attach: Callable[["TerminalSession"], Awaitable[object]]) -> None:
         """Begin to open the shell; input that comes before it is there is kept for it."""
-        self._opening = asyncio.create_task(self._open(attach), name=f"open terminal on {self._machine.id}")
+        self._task = asyncio.create_task(self._open(attach), name="open terminal")
 
     def feed(self, message: Input | Resize) -> None:
         """Pass on what the client sent."""
-        if self._is_over:
+        if self._is_over or (self._channel is not None and self._channel.is_closing()):
             return
         if isinstance(message, Resize):
             self.size = message
-            if self._channel is not None:
-                self._channel.change_terminal_size(message.cols, message.rows)
+            if self._shell is not None:
+                self._shell.change_terminal_size(message.cols, message.rows)
             return
-        self._machine.note_input(self._clock())
-        if self._channel is None:
+        self._activity.note_input()
+        if self._shell is None:
             self._pending_input += message.data
             unread_bytes = len(self._pending_input)
         else:
-            self._channel.write(message.data)
-            unread_bytes = self._channel.get_write_buffer_size()
+            self._shell.write(message.data)
+            unread_bytes = self._shell.get_write_buffer_size()
         if unread_bytes > MAX_PENDING_INPUT_BYTES:
             self.end(LimitExceeded("the program in the terminal does not read its input; reconnect and paste less"))
 
@@ -110,14 +112,14 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
             self._client.end(CLOSE_NORMAL, reason)
         if self._channel is not None:
             self._channel.abort()
-        if self._opening is not None and self._opening is not asyncio.current_task():
-            self._opening.cancel()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
         self._on_end(self)
 
     async def wait_ended(self) -> None:
-        """Wait until nothing of the session is left to run; call after `end`."""
-        if self._opening is not None:
-            await asyncio.wait([self._opening])
+        """Wait until nothing of the session is left to run but the caller; call after `end`."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            await asyncio.wait([self._task])
         if self._channel is not None:
             await self._channel.wait_closed()
 
@@ -127,7 +129,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         except AetherError as error:
             self.end(error)
         except Exception:
-            log.exception("terminal on machine %s could not be opened", self._machine.id)
+            log.exception("a terminal could not be opened")
             self.end(AetherError("the server failed to open a terminal; its log says why"))
 
     # From the shell: asyncssh's callbacks.
@@ -140,21 +142,24 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
 
     def session_started(self) -> None:
         """The shell runs: say so to a client that lost another, then give it what has been typed meanwhile."""
-        assert self._channel is not None
+        self._shell = self._channel
+        if self._is_over or self._shell is None:
+            return
         if self._is_reconnect:
             self._client.send(messages.reconnected())
-        self._channel.change_terminal_size(self.size.cols, self.size.rows)
+        self._shell.change_terminal_size(self.size.cols, self.size.rows)
         if self._pending_input:
-            self._channel.write(bytes(self._pending_input))
+            self._shell.write(bytes(self._pending_input))
             self._pending_input.clear()
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """The shell wrote."""
-        self._machine.note_output(self._clock())
+        self._activity.note_output()
         self._send_text(self._decoder.decode(data))
 
     def exit_status_received(self, status: int) -> None:
         """The shell exited."""
+        self._has_exited = True
         self._exit_reason = f"shell exited with status {status}"
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
@@ -164,7 +169,15 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed, by the shell's end or by the loss of the connection."""
         self._send_text(self._decoder.decode(b"", final=True))
-        error = self._why_ended()
+        error = self._ended_error()
+        if error is not None or self._has_exited:
+            self.end(error, self._exit_reason)
+        elif not self._is_over:
+            self._task = asyncio.create_task(self._end_lost(), name="find out why a shell is gone")
+
+    async def _end_lost(self) -> None:
+        """A shell that was killed, or whose connection broke: perhaps its machine stopped."""
+        error = await self._diagnose()
         if error is None and not self._exit_reason:
             error = SshError("the connection to the machine was lost; reconnect for a new session")
         self.end(error, self._exit_reason)

@@ -13,6 +13,7 @@ PURE = {
     "aether.openapi",
     "aether.fly.config",
     "aether.fly.answers",
+    "aether.fly.limits",
     "aether.messages",
     "aether.machines",
     "aether.errors",

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from aether.app import Aether
 from aether.errors import LimitExceeded, ProviderError, ShuttingDown
 from aether.machines import Guest, MachineSpec
 from aether.messages import Resize, TerminalQuery
@@ -43,39 +42,6 @@ async def test_a_create_that_fails_leaves_no_machine_behind(aether, monkeypatch)
     with pytest.raises(ProviderError):
         await aether.fleet.create(SPEC)
     assert aether.fleet.list() == [first]
-
-
-@pytest.mark.gen_test
-async def test_after_a_restart_the_machines_are_there_again_stopped(aether, io_loop, settings, clock, until_state):
-    """Ids, names and keys come back from the provider's metadata."""
-    before = await aether.fleet.create(SPEC)
-    await until_state(before.id, "running")
-    await aether.stop()
-    again = Aether(settings, clock)
-    await again.start()
-    (after,) = again.fleet.list()
-    assert (after.id, after.name, after.state) == (before.id, "box", "stopped")
-    assert (after.ssh_port, after.host_public_key) == (before.ssh_port, before.host_public_key)
-    await again.stop()
-
-
-@pytest.mark.gen_test
-@pytest.mark.logs_warnings
-@pytest.mark.parametrize("damage", [{}, {"aether_id": "x"}, {"aether_host_key": "x"}, {"aether_ssh_port": "x"}])
-async def test_a_machine_with_damaged_metadata_is_left_alone(aether, damage):
-    """Anybody in a machine can forge metadata: it is a hint, and never a crash."""
-    metadata = {"aether_deployment": "default", **damage}
-    await aether._client.create("stranger", "", {"image": "i", "metadata": metadata})
-    await aether.fleet.adopt()
-    assert aether.fleet.list() == []
-
-
-@pytest.mark.gen_test
-async def test_machines_of_another_deployment_are_not_ours(aether):
-    """Two deployments may share one Fly app."""
-    await aether._client.create("theirs", "", {"image": "i", "metadata": {"aether_deployment": "theirs"}})
-    await aether.fleet.adopt()
-    assert aether.fleet.list() == []
 
 
 @pytest.mark.gen_test

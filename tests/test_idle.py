@@ -45,10 +45,10 @@ async def test_the_sweep_stops_an_idle_machine_and_tells_its_terminal_why(
     tty = await terminal(box["id"])
     await tty.until(PROMPT)
     clock.now += 599
-    aether.sweeper.sweep()
+    await aether.sweeper.sweep()
     assert aether.fleet.get(box["id"]).state == "running"
     clock.now += 1
-    aether.sweeper.sweep()
+    await aether.sweeper.sweep()
     assert await tty.until_closed() == 4410
     assert tty.errors == ["Machine stopped after 10 minutes without activity."]
     await until_state(box["id"], "stopped")
@@ -63,7 +63,7 @@ async def test_typing_puts_the_stop_off(aether, machine, terminal, clock):
     clock.now += 599
     await tty.run("echo here")
     clock.now += 599
-    aether.sweeper.sweep()
+    await aether.sweeper.sweep()
     assert aether.fleet.get(box["id"]).state == "running"
 
 
@@ -102,7 +102,7 @@ async def test_one_machine_that_cannot_be_stopped_does_not_end_the_sweep(
 
     monkeypatch.setattr(aether.fleet, "stop", stop)
     clock.now += 600
-    aether.sweeper.sweep()
+    await aether.sweeper.sweep()
     await until_state(boxes[1]["id"], "stopped")
 
 

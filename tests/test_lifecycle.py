@@ -7,6 +7,7 @@ import asyncssh
 import pytest
 
 from aether.errors import MachineNotFound, MachineNotRunning, ProviderError, ShuttingDown
+from aether.fly.answers import FlyMachine
 from aether.lifecycle import MachineLifecycle
 from aether.machines import Guest, Machine, MachineState
 from aether.messages import Resize, TerminalQuery
@@ -20,7 +21,7 @@ class Provider:
     """Transitions that end when the test says so. (The emulator cannot be held in the middle of a step.)"""
 
     def __init__(self):
-        self.steps, self.gates, self.failing, self.started = [], {}, {}, True
+        self.steps, self.gates, self.failing, self.fly = [], {}, {}, FlyMachine("148e", "box", "started", *[""] * 4)
 
     def gate(self, step):
         return self.gates.setdefault(step, asyncio.Event())
@@ -33,7 +34,7 @@ class Provider:
 
     async def start(self, fly_id, is_launching):
         await self.do("launch" if is_launching else "start")
-        return type("Fly", (), {"instance_id": "01X", "private_ip": "fdaa::1"})
+        return self.fly
 
     async def ask_stop(self, fly_id):
         await self.do("stop")
@@ -44,8 +45,8 @@ class Provider:
     async def destroy(self, fly_id):
         await self.do("destroy")
 
-    async def is_started(self, fly_id):
-        return self.started
+    async def get(self, fly_id):
+        return self.fly
 
 
 @pytest.fixture
@@ -185,12 +186,12 @@ async def test_a_terminal_waiting_for_a_machine_that_fails_is_told(box, provider
     provider.failing["launch"] = ProviderError("no capacity")
     box.settle()
     client = Client()
-    session = box.open_terminal(client, QUERY)
+    session = box.terminals.open(client, QUERY)
     provider.gate("launch").set()
     await session.wait_ended()
     assert client.code == MachineNotRunning.ws_close
     assert "no capacity" in client.said[0]["message"]
-    assert not box.sessions
+    assert not len(box.terminals)
 
 
 @pytest.mark.gen_test
@@ -198,7 +199,7 @@ async def test_closing_lets_go_without_touching_the_machine(box, provider):
     """A server that restarts stops no machines at Fly; terminals are told 1012."""
     box.settle()
     client = Client()
-    box.open_terminal(client, QUERY)
+    box.terminals.open(client, QUERY)
     await until(box, "starting")
     await box.close(ShuttingDown("The server restarts."))
     assert (client.code, provider.steps) == (1012, ["launch"])

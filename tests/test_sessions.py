@@ -6,7 +6,6 @@ import json
 import pytest
 
 from aether.errors import MachineStopped
-from aether.machines import Guest, Machine
 from aether.messages import Input, Resize, TerminalQuery
 from aether.sessions import HIGH_BYTES, MAX_PENDING_INPUT_BYTES, TerminalSession
 
@@ -39,7 +38,13 @@ class Channel:
     """Notes what is done to the SSH channel. (A real one cannot be held half full; real ones: test_terminal.py.)"""
 
     def __init__(self):
-        self.done, self.written, self.unread = [], b"", 0
+        self.done, self.written, self.unread, self.is_closed = [], b"", 0, False
+
+    def is_closing(self):
+        return self.is_closed
+
+    async def wait_closed(self):
+        pass
 
     def write(self, data):
         self.written += data
@@ -64,13 +69,27 @@ def channel():
     return Channel()
 
 
+class Activity:
+    """Hears of input and output."""
+
+    def note_input(self):
+        pass
+
+    note_output = note_input
+
+
 @pytest.fixture
-def make(client, channel, clock):
-    def make(why=None, is_reconnect=False):
-        machine = Machine("id", "box", "sjc", "image", Guest("shared", 1, 512), 0, 0, 0, 20000, "key")
+def make(client, channel):
+    def make(why=None, is_reconnect=False, diagnosis=None, is_started=True):
+        async def diagnose():
+            return diagnosis
+
         query = TerminalQuery(Resize(80, 24), is_reconnect)
-        session = TerminalSession(machine, client, query, lambda: why, lambda session: None, clock)
+        session = TerminalSession(Activity(), client, query, lambda: why, diagnose, lambda session: None)
         session.connection_made(channel)
+        if is_started:
+            session.session_started()
+            channel.done.clear()
         return session
 
     return make
@@ -120,15 +139,24 @@ async def test_input_that_nobody_reads_is_bounded(make, client, channel):
 
 
 @pytest.mark.gen_test
-async def test_what_came_before_the_shell_is_given_to_it_in_order(client, channel, clock, make):
+async def test_keys_that_come_while_the_shell_s_channel_closes_are_dropped(make, client, channel):
+    """Nobody is there to read them; writing would raise."""
+    session = make()
+    channel.is_closed = True
+    session.feed(Input(b"late"))
+    session.feed(Resize(100, 30))
+    assert (channel.done, channel.written) == ([], b"")
+
+
+@pytest.mark.gen_test
+async def test_what_came_before_the_shell_is_given_to_it_in_order(client, channel, make):
     """The last size first, then the keys; a lost shell is mentioned before anything else."""
-    session = make(is_reconnect=True)
-    session._channel = None
+    session = make(is_reconnect=True, is_started=False)
     session.feed(Resize(100, 30))
     session.feed(Input(b"a"))
     session.feed(Resize(120, 40))
     session.feed(Input(b"b"))
-    session.connection_made(channel)
+    assert (channel.done, channel.written) == ([], b"")
     session.session_started()
     assert (channel.done, channel.written) == ([(120, 40)], b"ab")
     assert client.said[0]["type"] == "reconnected"
@@ -148,8 +176,29 @@ async def test_a_lost_connection_is_told_from_an_exit(make, client):
     """Without an exit status it was the connection: 4502, so that the page reconnects."""
     session = make()
     session.connection_lost(None)
+    await session.wait_ended()
     assert client.ended[0] == 4502
     assert client.said[-1]["type"] == "error"
+
+
+@pytest.mark.gen_test
+async def test_a_connection_that_broke_because_the_machine_stopped_is_told_as_that(make, client):
+    """The provider is asked what became of the machine before the user is told."""
+    session = make(diagnosis=MachineStopped("Machine stopped because it ran out of memory."))
+    session.exit_signal_received("KILL", False, "", "")
+    session.connection_lost(None)
+    await session.wait_ended()
+    assert client.ended == (4410, "Machine stopped because it ran out of memory.")
+
+
+@pytest.mark.gen_test
+async def test_a_shell_killed_in_a_machine_that_runs_on_is_a_normal_end(make, client):
+    """`kill -9 $$` is the user's own doing."""
+    session = make()
+    session.exit_signal_received("KILL", False, "", "")
+    session.connection_lost(None)
+    await session.wait_ended()
+    assert client.ended == (1000, "shell was ended by signal KILL")
 
 
 @pytest.mark.gen_test

@@ -31,6 +31,7 @@ _MACHINE = Draft202012Validator(
                     "metadata": {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
                 },
             },
+            "host_status": {"type": "string"},
             "events": {"type": ["array", "null"], "items": {"type": "object"}},
         },
     }
@@ -48,6 +49,7 @@ class FlyMachine:
     instance_id: str
     private_ip: str
     created_at: str
+    host_status: str = "ok"
     config: dict[str, Any] = field(default_factory=dict)
     events: tuple[dict[str, Any], ...] = ()
 
@@ -56,13 +58,32 @@ class FlyMachine:
         """The machine's own metadata."""
         return self.config.get("metadata") or {}
 
-    def last_error(self) -> str:
-        """Say what the newest event (they come newest first) tells about a machine that does not run."""
+    @property
+    def is_reachable(self) -> bool:
+        """Whether the machine's host answers Fly; while it does not, the machine is not gone, and its state is old."""
+        return self.host_status == "ok"
+
+    @property
+    def last_exit(self) -> dict[str, Any]:
+        """The newest event's `exit_event` (events come newest first), empty if the machine never ended."""
         for event in self.events:
-            exit_event = (event.get("request") or {}).get("exit_event") or {}
-            if exit_event:
-                return str(exit_event.get("error") or f"exit code {exit_event.get('exit_code')}")
-        return f"Fly says: {self.state}"
+            request = event.get("request")
+            if isinstance(request, dict) and isinstance(request.get("exit_event"), dict):
+                return dict(request["exit_event"])
+        return {}
+
+    def why_stopped(self) -> str:
+        """Say why the machine does not run, as the end of "Machine stopped …"."""
+        last = self.last_exit
+        if last.get("oom_killed"):
+            return "because it ran out of memory"
+        if last.get("requested_stop"):
+            return "from outside of aether"
+        if last.get("error"):
+            return f"by provider ({last['error']})"
+        if last:
+            return f"by itself, with exit code {last.get('exit_code')}"
+        return f"by provider ({self.state})"
 
 
 def machine(answer: Any) -> FlyMachine:
@@ -77,6 +98,7 @@ def machine(answer: Any) -> FlyMachine:
         instance_id=answer.get("instance_id", ""),
         private_ip=answer.get("private_ip", ""),
         created_at=answer.get("created_at", ""),
+        host_status=answer.get("host_status", "ok"),
         config=answer.get("config") or answer.get("incomplete_config") or {},
         events=tuple(answer.get("events") or ()),
     )

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import random
+import time
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -18,6 +19,7 @@ from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 from aether.errors import ProviderError, ProviderTimeout
 from aether.fly import answers
 from aether.fly.answers import FlyMachine
+from aether.fly.limits import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +44,12 @@ class FlyClient:
         app_name: str,
         token: str,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._machines_url = f"{base_url.rstrip('/')}/v1/apps/{urllib.parse.quote(app_name, safe='')}/machines"
         self._authorization = authorization(token)
         self._pause = pause
+        self._limit = RateLimit(clock)
         self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=MAX_CALLS)
 
     def close(self) -> None:
@@ -60,33 +64,33 @@ class FlyClient:
         body: dict[str, Any] = {"name": name, "config": config}
         if region:
             body["region"] = region
-        answer = await self._request("POST", "", body=body, timeout_s=CREATE_TIMEOUT_S, attempts=1)
+        answer = await self._request("create", "POST", "", body=body, timeout_s=CREATE_TIMEOUT_S, attempts=1)
         return answers.machine(answer)
 
     async def get(self, machine_id: str) -> FlyMachine:
         """Read one machine; a destroyed one still answers for a while, with state `destroyed`."""
-        return answers.machine(await self._request("GET", f"/{machine_id}"))
+        return answers.machine(await self._request("get", "GET", f"/{machine_id}"))
 
     async def list(self, metadata: dict[str, str]) -> list[FlyMachine]:
         """List the living machines that carry all of `metadata`."""
         query = {f"metadata.{key}": value for key, value in metadata.items()}
-        answer = await self._request("GET", "", query=query)
+        answer = await self._request("list", "GET", "", query=query)
         if not isinstance(answer, list):
             raise ProviderError("Fly answered the list of machines with something else; try again")
         return [answers.machine(item) for item in answer]
 
     async def start(self, machine_id: str) -> None:
         """Start a stopped machine; answered before it has booted."""
-        await self._request("POST", f"/{machine_id}/start")
+        await self._request("start", "POST", f"/{machine_id}/start")
 
     async def stop(self, machine_id: str) -> None:
         """Stop a machine as its `stop_config` says; stopping a stopped one is no error."""
-        await self._request("POST", f"/{machine_id}/stop", body={})
+        await self._request("stop", "POST", f"/{machine_id}/stop", body={})
 
     async def destroy(self, machine_id: str) -> None:
         """Destroy a machine, running or not; one that is gone already is no error."""
         try:
-            await self._request("DELETE", f"/{machine_id}", query={"force": "true"})
+            await self._request("destroy", "DELETE", f"/{machine_id}", query={"force": "true"})
         except ProviderError as error:
             if error.status != 404:
                 raise
@@ -102,7 +106,7 @@ class FlyClient:
         if instance_id:
             query["instance_id"] = instance_id
         try:
-            await self._request("GET", f"/{machine_id}/wait", query=query, timeout_s=timeout_s + 10.0)
+            await self._request("wait", "GET", f"/{machine_id}/wait", query=query, timeout_s=timeout_s + 10.0)
         except ProviderError as error:
             if error.status == 408:
                 return False
@@ -111,8 +115,13 @@ class FlyClient:
             raise
         return True
 
+    async def set_metadata(self, machine_id: str, key: str, value: str) -> None:
+        """Set one key of a machine's metadata; this does not restart it (Fly docs, "Machines API, Metadata")."""
+        await self._request("metadata", "POST", f"/{machine_id}/metadata/{key}", body={"value": value})
+
     async def _request(
         self,
+        action: str,
         method: str,
         path: str,
         query: dict[str, str] | None = None,
@@ -134,6 +143,8 @@ class FlyClient:
         what = f"{method} {path or '/'}"
         for attempt in range(1, attempts + 1):
             is_last = attempt == attempts
+            if delay_s := self._limit.reserve(action, path.split("/")[1] if path else "app"):
+                await self._pause(delay_s)
             try:
                 response = await self._fetch(request)
             except (HTTPError, OSError) as failure:

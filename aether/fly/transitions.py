@@ -5,17 +5,23 @@ Fly answers each of these calls before the effect; what it refuses in passing is
 """
 
 import asyncio
+import contextlib
+import re
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-from aether.errors import ProviderError, ProviderTimeout
+from aether.errors import AetherError, LimitExceeded, ProviderError, ProviderTimeout
 from aether.fly.answers import FlyMachine
 from aether.fly.client import FlyClient
 from aether.machines import FLY_GONE
 
 START_DEADLINE_S = 300.0  # Fly calls a machine stuck that is `starting` for longer (docs, "Machine states")
 STOP_DEADLINE_S = 90.0
+CREATE_ATTEMPTS = 3
+REPLICA_LAG_S = 15.0  # a machine may be unknown for some seconds after its creation (flyctl#4618)
 STILL_ACTIVE_S = 30.0  # a start may be refused with 412 for some seconds after a stop
+NAME_TAKEN = re.compile(r"unique machine name violation, machine ID (\w+)")
 WAIT_SLICES_S = (1, 2, 5, 10, 30)
 
 
@@ -33,11 +39,50 @@ class Transitions:
     ) -> None:
         self._client = client
         self._clock = clock
-        self._pause = pause
+        self.pause = pause
 
-    async def is_started(self, fly_id: str) -> bool:
-        """Say whether the machine runs at Fly now."""
-        return (await self._client.get(fly_id)).state == "started"
+    async def get(self, fly_id: str) -> FlyMachine | None:
+        """Read the machine, None if it is gone."""
+        try:
+            fly = await self._client.get(fly_id)
+        except ProviderError as error:
+            if error.status == 404:
+                return None
+            raise
+        return None if fly.state in FLY_GONE else fly
+
+    async def create(self, name: str, region: str, config: dict[str, Any], mark: tuple[str, str]) -> FlyMachine:
+        """Create exactly one machine, whatever becomes of the answer.
+
+        Fly's create has no idempotency key, but names are unique in an app, and `mark` is a pair of metadata that no
+        other machine carries. After an answer that leaves it open whether the machine was made (408, 5xx, none at
+        all), the machine is looked for and adopted, else made again; a 409 over the name is our own earlier attempt.
+        """
+        for attempt in range(1, CREATE_ATTEMPTS + 1):
+            try:
+                return await self._client.create(name, region, config)
+            except (ProviderError, ProviderTimeout, LimitExceeded) as error:
+                found = await self._find_created(error, mark)
+                if found is not None:
+                    return found
+                if attempt == CREATE_ATTEMPTS or not _may_have_happened(error):
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _find_created(self, error: AetherError, mark: tuple[str, str]) -> FlyMachine | None:
+        """Look for the machine that a failed create may have made."""
+        named = NAME_TAKEN.search(str(error))
+        if named is not None:
+            fly = await self.get(named[1])
+            return fly if fly is not None and fly.metadata.get(mark[0]) == mark[1] else None
+        if not _may_have_happened(error):
+            return None
+        await self.pause(1.0)  # the list is served from a replica
+        with contextlib.suppress(AetherError):  # then the next attempt, or its 409, will tell
+            for fly in await self._client.list(dict([mark])):
+                if fly.metadata.get(mark[0]) == mark[1] and fly.state not in FLY_GONE:
+                    return fly
+        return None
 
     async def start(self, fly_id: str, is_launching: bool) -> FlyMachine:
         """Start the machine, unless its creation does that already, and return it once it runs."""
@@ -45,14 +90,27 @@ class Transitions:
             await self._ask_start(fly_id)
         deadline = self._clock() + START_DEADLINE_S
         slices = iter(WAIT_SLICES_S)
+        lag_ends = self._clock() + REPLICA_LAG_S
         while self._clock() < deadline:
-            is_started = await self._client.wait(fly_id, "started", next(slices, WAIT_SLICES_S[-1]))
-            fly = await self._client.get(fly_id)
+            try:
+                is_started = await self._client.wait(fly_id, "started", next(slices, WAIT_SLICES_S[-1]))
+                fly = await self._client.get(fly_id)
+            except ProviderError as error:
+                if error.status != 404 or not is_launching or self._clock() > lag_ends:
+                    raise
+                await self.pause(1.0)
+                continue
             if is_started and fly.state == "started":
                 return fly
             if fly.state in ("stopped", "failed") or fly.state in FLY_GONE:
-                raise ProviderError(f"the machine did not start ({fly.last_error()}); start it again or delete it")
+                raise ProviderError(
+                    f"the machine did not start: it stopped {fly.why_stopped()}; start it again or delete it"
+                )
         raise ProviderTimeout(f"the machine did not start within {START_DEADLINE_S:.0f} s; start it again")
+
+    async def set_metadata(self, fly_id: str, key: str, value: str) -> None:
+        """Set one key of the machine's metadata."""
+        await self._client.set_metadata(fly_id, key, value)
 
     async def ask_stop(self, fly_id: str) -> None:
         """Have the machine stop; answered before it has."""
@@ -84,4 +142,11 @@ class Transitions:
                     raise
             if (await self._client.get(fly_id)).state in ("created", "starting", "started"):
                 return None
-            await self._pause(1.0)
+            await self.pause(1.0)
+
+
+def _may_have_happened(error: AetherError) -> bool:
+    """Say whether a create that failed so may have made a machine all the same (flyctl, `internal/flapsutil`)."""
+    if isinstance(error, ProviderError):
+        return error.status is None or error.status in (408, 429) or error.status >= 500
+    return True

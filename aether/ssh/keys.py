@@ -33,6 +33,15 @@ def public_text(key: asyncssh.SSHKey) -> str:
     return key.export_public_key().decode().strip()
 
 
+def checked_public_key(text: str) -> str:
+    """Return `text` if it is a public key; raise ValueError."""
+    try:
+        asyncssh.import_public_key(text)
+    except asyncssh.KeyImportError as error:
+        raise ValueError(str(error)) from error
+    return text
+
+
 def load_user_key(pem: str, path: Path | None) -> asyncssh.SSHKey:
     """Load the key that opens the machines from its text, or else from the file at `path`.
 

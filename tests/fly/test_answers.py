@@ -54,9 +54,28 @@ def test_rate_limits_are_an_error_of_their_own():
     assert answers.refusal("GET /", 412, b"", "none").status == 412
 
 
-def test_the_newest_exit_tells_why_a_machine_does_not_run():
+@pytest.mark.parametrize(
+    ("exit_event", "why"),
+    [
+        ({"oom_killed": True, "exit_code": 137}, "because it ran out of memory"),
+        ({"requested_stop": True, "exit_code": 0}, "from outside of aether"),
+        ({"exit_code": 1, "error": "no port"}, "by provider (no port)"),
+        ({"exit_code": 7, "error": ""}, "by itself, with exit code 7"),
+    ],
+)
+def test_the_newest_exit_tells_why_a_machine_does_not_run(exit_event, why):
     """Events come newest first; launch events have no request."""
-    exit_event = {"request": {"exit_event": {"exit_code": 137, "error": ""}}}
-    machine = answers.machine({"id": "1", "state": "stopped", "events": [{"request": None}, exit_event]})
-    assert machine.last_error() == "exit code 137"
-    assert answers.machine({"id": "1", "state": "failed"}).last_error() == "Fly says: failed"
+    events = [{"request": None}, {"request": {"exit_event": exit_event}}, {"request": {"exit_event": {}}}]
+    machine = answers.machine({"id": "1", "state": "stopped", "events": events})
+    assert machine.why_stopped() == why
+
+
+def test_a_machine_that_never_ended_has_only_its_state_to_tell():
+    """`failed` without an exit."""
+    assert answers.machine({"id": "1", "state": "failed"}).why_stopped() == "by provider (failed)"
+
+
+def test_an_unreachable_host_is_told_from_a_machine_that_is_gone():
+    """`host_status` says so, and config is null then."""
+    assert answers.machine({"id": "1", "state": "started"}).is_reachable
+    assert not answers.machine({"id": "1", "state": "started", "host_status": "unreachable"}).is_reachable

@@ -98,3 +98,75 @@ async def test_a_stop_and_a_destroy_that_do_not_end_are_timeouts(fly, transition
     fly.answers += [OK]
     with pytest.raises(ProviderTimeout, match="delete it again"):
         await transitions.destroy("148e")
+
+
+MARK = ("aether_id", "me")
+MINE = {"config": {"metadata": {"aether_id": "me"}}}
+TAKEN = '{"error":"already_exists: unique machine name violation, machine ID 148e already exists with name \\"box\\""}'
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+@pytest.mark.parametrize("answer", [(408, "{}"), (500, "oops"), (503, ""), None, (200, "<html>")])
+async def test_a_create_with_an_unclear_answer_is_looked_for_and_adopted(fly, transitions, answer):
+    """The machine was made although the answer was lost: never make a second one."""
+    fly.answers += [answer, (200, f"[{box('created', **MINE)[1]}]")]
+    made = await transitions.create("box", "", {}, MARK)
+    assert (made.id, [method for method, *_ in fly.seen]) == ("148e", ["POST", "GET"])
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+@pytest.mark.parametrize("answer", [(408, "{}"), (429, "{}"), None])
+async def test_a_create_that_made_nothing_is_made_again(fly, transitions, answer):
+    """The list does not have it: the first call had no effect."""
+    fly.answers += [answer, (200, "[]"), box("created", **MINE)]
+    assert (await transitions.create("box", "", {}, MARK)).id == "148e"
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_name_that_is_taken_by_our_own_earlier_try_is_adopted(fly, transitions):
+    """A stale list hid the machine; its unique name tells."""
+    fly.answers += [None, (200, "[]"), (409, TAKEN), box("created", **MINE)]
+    assert (await transitions.create("box", "", {}, MARK)).id == "148e"
+    assert fly.seen[-1][1].endswith("/machines/148e")
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_name_that_is_taken_by_a_stranger_is_an_error(fly, transitions):
+    """Metadata decide whose machine it is."""
+    fly.answers += [(409, TAKEN), box("created", config={"metadata": {"aether_id": "other"}})]
+    with pytest.raises(ProviderError, match="already_exists"):
+        await transitions.create("box", "", {}, MARK)
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_clear_refusal_is_not_tried_again(fly, transitions):
+    """422 no capacity: asking again at once changes nothing."""
+    fly.answers += [(422, '{"error":"could not find a candidate host"}')]
+    with pytest.raises(ProviderError, match="candidate host"):
+        await transitions.create("box", "", {}, MARK)
+    assert len(fly.seen) == 1
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_new_machine_that_a_replica_does_not_know_yet_is_waited_for(fly, transitions):
+    """404 straight after create is lag, not loss."""
+    fly.answers += [(404, "{}"), OK, (404, "{}"), OK, box("started")]
+    assert (await transitions.start("148e", is_launching=True)).state == "started"
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_machine_is_gone_when_fly_says_404_or_destroyed(fly, transitions):
+    """Both mean the same."""
+    fly.answers += [(404, "{}"), box("destroyed"), box("stopped"), (500, "")] + [(500, "")] * 3
+    assert await transitions.get("148e") is None
+    assert await transitions.get("148e") is None
+    assert (await transitions.get("148e")).state == "stopped"
+    with pytest.raises(ProviderError):
+        await transitions.get("148e")

@@ -1,0 +1,142 @@
+"""Reconciler: holds the fleet against Fly's list, which is the record.
+
+Machines that are not ours to touch: those of another deployment (the list is filtered by ours), those being created
+just now, and copies of a machine that somebody made with Fly's own tools. What a list says is acted on only after
+the machine itself has been read; what it lacks, only after two lists and a reading. Sources: Fly's infra log, where
+lists were wrongly empty; flyctl#4618, where they lagged.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aether.errors import AetherError
+from aether.fleet import Fleet
+from aether.fly import config
+from aether.fly.answers import FlyMachine
+from aether.fly.client import FlyClient
+from aether.lifecycle import MachineLifecycle
+from aether.machines import FLY_GONE, Guest, Machine, MachineState, from_iso, state_from_fly
+from aether.ssh.keys import checked_public_key
+
+log = logging.getLogger(__name__)
+
+READINGS = 2
+YOUNG_S = 180.0
+
+
+class Reconciler:
+    """Adopts what the fleet does not know, and lets it know what has stopped or gone."""
+
+    def __init__(
+        self, fleet: Fleet, client: FlyClient, deployment: str, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._fleet = fleet
+        self._client = client
+        self._deployment = deployment
+        self._clock = clock
+        self._missed: dict[str, int] = {}
+
+    async def reconcile(self) -> None:
+        """Compare once: one list, and one reading for each machine that differs. Raises AetherError from the list."""
+        listed = [
+            fly
+            for fly in await self._client.list({config.META_DEPLOYMENT: self._deployment})
+            if fly.state not in FLY_GONE and fly.id not in self._fleet.destroyed
+        ]
+        for fly in listed:
+            await self._guarded(fly.id, self._compare(fly))
+        seen = {fly.id for fly in listed}
+        for entry in self._fleet.entries():
+            await self._guarded(entry.machine.fly_machine_id, self._miss(entry, seen))
+
+    async def look_again(self, machine: Machine) -> None:
+        """Read one machine's activity as other servers have published it, and what became of the machine."""
+        fly = await self._client.get(machine.fly_machine_id)
+        _take_over_activity(machine, fly, self._clock())
+
+    async def _guarded(self, fly_id: str, step: Awaitable[None]) -> None:
+        """One machine that makes trouble does not end the sweep."""
+        try:
+            await step
+        except AetherError as error:
+            log.warning("Fly machine %s could not be compared: %s", fly_id, error)
+
+    async def _compare(self, fly: FlyMachine) -> None:
+        aether_id = fly.metadata.get(config.META_ID, "")
+        entry = self._fleet.find(aether_id)
+        if entry is not None and entry.machine.fly_machine_id == fly.id:
+            _take_over_activity(entry.machine, fly, self._clock())
+            if _differs(entry, fly):
+                await entry.check()
+        elif aether_id in self._fleet.stillborn:
+            log.warning("Fly machine %s is left of a create that failed; destroying it", fly.id)
+            await self._client.destroy(fly.id)
+        elif entry is None and aether_id not in self._fleet.being_born:
+            self._adopt(fly)
+
+    def _adopt(self, fly: FlyMachine) -> None:
+        machine = adopted(fly, self._clock())
+        if machine is None:
+            log.warning("Fly machine %s carries our metadata, but not all of it; left alone", fly.id)
+            return
+        log.info("machine %s adopted, it is %s (%s) at Fly", machine.id, fly.id, fly.state)
+        self._fleet.take_in(machine)
+
+    async def _miss(self, entry: MachineLifecycle, seen: set[str]) -> None:
+        machine = entry.machine
+        if machine.fly_machine_id in seen or entry.is_busy() or self._clock() - machine.created_at < YOUNG_S:
+            self._missed.pop(machine.id, None)
+            return
+        self._missed[machine.id] = self._missed.get(machine.id, 0) + 1
+        if self._missed[machine.id] < READINGS:
+            return
+        await entry.check()
+        if entry.is_gone:
+            log.warning("machine %s is gone from Fly", machine.id)
+            self._missed.pop(machine.id, None)
+            self._fleet.forget(machine.id)
+
+
+def _differs(entry: MachineLifecycle, fly: FlyMachine) -> bool:
+    """Say whether Fly's view of a machine is worth a closer look."""
+    is_running = state_from_fly(fly.state) is MachineState.RUNNING
+    was_running = entry.machine.state is MachineState.RUNNING
+    has_changed = is_running is not was_running or entry.is_unreachable or not fly.is_reachable
+    return has_changed and not entry.is_busy()
+
+
+def adopted(fly: FlyMachine, now: float) -> Machine | None:
+    """Make our machine of Fly's, None if its metadata forbid; activity that nobody knows of counts as now."""
+    guest: dict[str, Any] = fly.config.get("guest") or {}
+    state = state_from_fly(fly.state)
+    if state is None:
+        state = MachineState.STOPPING if fly.state in ("stopping", "suspending") else MachineState.CREATED
+    try:
+        return Machine(
+            id=str(uuid.UUID(fly.metadata[config.META_ID])),
+            name=fly.metadata[config.META_NAME],
+            region=fly.region,
+            image=fly.config["image"],
+            guest=Guest(guest["cpu_kind"], int(guest["cpus"]), int(guest["memory_mb"])),
+            created_at=from_iso(fly.created_at),
+            last_activity_at=now,
+            last_input_at=now,
+            ssh_port=int(fly.metadata[config.META_SSH_PORT]),
+            host_public_key=checked_public_key(fly.metadata[config.META_HOST_KEY]),
+            state=state,
+            fly_machine_id=fly.id,
+            instance_id=fly.instance_id,
+            private_ip=fly.private_ip,
+        )
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _take_over_activity(machine: Machine, fly: FlyMachine, now: float) -> None:
+    """Count what another server's users do; metadata can be forged, so never believe in the future."""
+    text = fly.metadata.get(config.META_LAST_ACTIVITY, "")
+    if text.isascii() and text.isdecimal():
+        machine.last_activity_at = max(machine.last_activity_at, min(float(text), now))

@@ -1,0 +1,171 @@
+"""reconcile: Fly is the record, and the fleet follows it."""
+
+import pytest
+
+from aether.app import Aether
+from aether.machines import Guest, MachineSpec
+from aether.reconcile import YOUNG_S
+
+SPEC = MachineSpec(name="box", region=None, guest=Guest("shared", 1, 512))
+PROMPT = "coder@aether:~$ "
+
+
+@pytest.mark.gen_test
+async def test_after_a_restart_the_machines_are_there_again_stopped(aether, io_loop, settings, clock, until_state):
+    """Ids, names and keys come back from the provider's metadata."""
+    before = await aether.fleet.create(SPEC)
+    await until_state(before.id, "running")
+    await aether.stop()
+    again = Aether(settings, clock)
+    await again.start()
+    (after,) = again.fleet.list()
+    assert (after.id, after.name, after.state) == (before.id, "box", "stopped")
+    assert (after.ssh_port, after.host_public_key) == (before.ssh_port, before.host_public_key)
+    await again.stop()
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+@pytest.mark.parametrize("damage", [{}, {"aether_id": "x"}, {"aether_host_key": "x"}, {"aether_ssh_port": "x"}])
+async def test_a_machine_with_damaged_metadata_is_left_alone(aether, damage):
+    """Anybody in a machine can forge metadata: it is a hint, and never a crash."""
+    metadata = {"aether_deployment": "default", **damage}
+    await aether._client.create("stranger", "", {"image": "i", "metadata": metadata})
+    await aether.reconciler.reconcile()
+    assert aether.fleet.list() == []
+
+
+@pytest.mark.gen_test
+async def test_machines_of_another_deployment_are_not_ours(aether):
+    """Two deployments may share one Fly app."""
+    await aether._client.create("theirs", "", {"image": "i", "metadata": {"aether_deployment": "theirs"}})
+    await aether.reconciler.reconcile()
+    assert aether.fleet.list() == []
+
+
+@pytest.fixture
+def running(aether, until_state):
+    """`await running()` → a machine that runs."""
+
+    async def create():
+        made = await aether.fleet.create(SPEC)
+        await until_state(made.id, "running")
+        return made
+
+    return create
+
+
+@pytest.mark.gen_test
+async def test_a_machine_stopped_from_outside_is_noticed_and_its_terminal_told(aether, running, terminal):
+    """Somebody used the Fly dashboard."""
+    made = await running()
+    tty = await terminal(made.id)
+    await tty.until(PROMPT)
+    await aether._client.stop(made.fly_machine_id)
+    await aether._client.wait(made.fly_machine_id, "stopped", 30)
+    await aether.reconciler.reconcile()
+    assert made.state == "stopped"
+    assert await tty.until_closed() == 4410
+    assert tty.errors == ["Machine stopped from outside of aether."]
+
+
+@pytest.mark.gen_test
+async def test_a_machine_started_from_outside_runs_again(aether, running, until_state):
+    """And its idle clock begins anew."""
+    made = await running()
+    aether.fleet.stop(made.id, "by user")
+    await until_state(made.id, "stopped")
+    await aether._client.start(made.fly_machine_id)
+    await aether._client.wait(made.fly_machine_id, "started", 30)
+    await aether.reconciler.reconcile()
+    assert made.state == "running"
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_machine_destroyed_from_outside_is_forgotten_after_two_lists_and_a_reading(aether, running, clock):
+    """One shorter list proves nothing."""
+    made = await running()
+    clock.now += YOUNG_S
+    await aether._client.destroy(made.fly_machine_id)
+    await aether._client.wait(made.fly_machine_id, "destroyed", 30)
+    await aether.reconciler.reconcile()
+    assert aether.fleet.list() == [made]
+    await aether.reconciler.reconcile()
+    assert aether.fleet.list() == []
+
+
+@pytest.mark.gen_test
+async def test_a_list_that_is_empty_again_and_again_drops_no_machine_that_lives(aether, running, clock, monkeypatch):
+    """The machine itself is read before it is believed to be gone."""
+    made = await running()
+    clock.now += YOUNG_S
+
+    async def empty(metadata):
+        return []
+
+    monkeypatch.setattr(aether._client, "list", empty)
+    for _ in range(5):
+        await aether.reconciler.reconcile()
+    assert aether.fleet.list() == [made]
+    assert made.state == "running"
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_what_a_failed_create_left_behind_is_destroyed(aether, running):
+    """The user was told it failed: nothing may bill."""
+    made = await running()
+    aether.fleet.forget(made.id)
+    aether.fleet.stillborn.add(made.id)
+    await aether.reconciler.reconcile()
+    await aether._client.wait(made.fly_machine_id, "destroyed", 30)
+    assert aether.fleet.list() == []
+
+
+@pytest.mark.gen_test
+async def test_a_stale_list_does_not_bring_back_what_we_destroyed(aether, running, monkeypatch):
+    """Or a ghost would appear after each delete."""
+    made = await running()
+    stale = await aether._client.list({"aether_deployment": "default"})
+    await aether.fleet.destroy(made.id)
+
+    async def old(metadata):
+        return stale
+
+    monkeypatch.setattr(aether._client, "list", old)
+    await aether.reconciler.reconcile()
+    assert aether.fleet.list() == []
+
+
+@pytest.mark.gen_test
+async def test_a_machine_in_the_middle_of_its_creation_is_not_adopted(aether, running):
+    """Its creator is about to take it in."""
+    made = await running()
+    aether.fleet.forget(made.id)
+    aether.fleet.being_born.add(made.id)
+    await aether.reconciler.reconcile()
+    assert aether.fleet.list() == []
+
+
+@pytest.mark.gen_test
+async def test_activity_on_another_server_counts(aether, running, clock):
+    """The other server publishes it; the future is not believed."""
+    made = await running()
+    for published, believed in ((clock.now + 300, clock.now + 300), (clock.now + 9e9, clock.now + 600)):
+        clock.now += 300
+        await aether._client.set_metadata(made.fly_machine_id, "aether_last_activity", f"{published:.0f}")
+        await aether.reconciler.reconcile()
+        assert made.last_activity_at == believed
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_copy_that_somebody_made_of_a_machine_is_left_alone(aether, running):
+    """`fly machine clone` copies the metadata; the copy is not ours to destroy."""
+    made = await running()
+    metadata = {"aether_deployment": "default", "aether_id": made.id}
+    copy = await aether._client.create("copy", "", {"image": "i", "metadata": metadata})
+    await aether.reconciler.reconcile()
+    assert aether.fleet.list() == [made]
+    assert (await aether._client.get(copy.id)).state != "destroyed"
