@@ -24,7 +24,6 @@ from aether.fly.limits import RateLimit
 log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 30.0
-CREATE_TIMEOUT_S = 60.0
 WAIT_RANGE_S = (1, 60)  # outside: 400 "value must be inside range [1s, 1m0s]"
 ATTEMPTS = 4
 PASSING_STATUSES = frozenset({429, 500, 502, 503, 504})
@@ -45,10 +44,12 @@ class FlyClient:
         token: str,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        call_timeout_s: float = CALL_TIMEOUT_S,
     ) -> None:
         self._machines_url = f"{base_url.rstrip('/')}/v1/apps/{urllib.parse.quote(app_name, safe='')}/machines"
         self._authorization = authorization(token)
         self._pause = pause
+        self._call_timeout_s = call_timeout_s
         self._limit = RateLimit(clock)
         self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=MAX_CALLS)
 
@@ -64,7 +65,7 @@ class FlyClient:
         body: dict[str, Any] = {"name": name, "config": config}
         if region:
             body["region"] = region
-        answer = await self._request("create", "POST", "", body=body, timeout_s=CREATE_TIMEOUT_S, attempts=1)
+        answer = await self._request("create", "POST", "", body=body, more_s=self._call_timeout_s, attempts=1)
         return answers.machine(answer)
 
     async def get(self, machine_id: str) -> FlyMachine:
@@ -106,7 +107,7 @@ class FlyClient:
         if instance_id:
             query["instance_id"] = instance_id
         try:
-            await self._request("wait", "GET", f"/{machine_id}/wait", query=query, timeout_s=timeout_s + 10.0)
+            await self._request("wait", "GET", f"/{machine_id}/wait", query=query, more_s=timeout_s)
         except ProviderError as error:
             if error.status == 408:
                 return False
@@ -126,10 +127,13 @@ class FlyClient:
         path: str,
         query: dict[str, str] | None = None,
         body: dict[str, Any] | None = None,
-        timeout_s: float = CALL_TIMEOUT_S,
+        more_s: float = 0.0,
         attempts: int = ATTEMPTS,
     ) -> Any:
-        """Make one call and decode its answer, with retries where the failure may pass."""
+        """Make one call and decode its answer, with retries where the failure may pass.
+
+        `more_s` is how much longer than other calls it may take: Fly holds a `wait` back for as long as it was asked.
+        """
         url = self._machines_url + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
         request = HTTPRequest(
             url,
@@ -137,7 +141,7 @@ class FlyClient:
             headers={"Authorization": self._authorization, "Content-Type": "application/json"},
             body=json.dumps(body) if body is not None else ("" if method == "POST" else None),
             connect_timeout=10.0,
-            request_timeout=timeout_s,
+            request_timeout=self._call_timeout_s + more_s,
             follow_redirects=False,
         )
         what = f"{method} {path or '/'}"
