@@ -26,6 +26,10 @@ BRACKETED_PASTE = re.compile(r"\x1b\[\?2004(h|l\r)")  # readline's, around each 
 NOISY_LOGGERS = ("aether", "asyncio", "tornado.application", "tornado.general")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fly", action="store_true", help="run the contract suite against real Fly, too: this costs")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "logs_warnings: the test provokes warnings in the log")
 
