@@ -11,7 +11,8 @@ import posixpath
 import re
 from typing import Any, NoReturn
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator, TypeChecker, ValidationError
+from jsonschema.validators import extend
 
 from aether.emulator.record import Json
 
@@ -34,6 +35,7 @@ def _object(**properties: Any) -> Json:
 
 
 _STRING, _INTEGER, _BOOLEAN = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+_MODE = {"type": "integer", "minimum": 0, "maximum": 0o7777}
 _PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 
 _CONFIG = {
@@ -46,7 +48,7 @@ _CONFIG = {
             "type": "array",
             "items": {
                 "required": ["guest_path"],
-                **_object(guest_path=_STRING, raw_value=_STRING, secret_name=_STRING, mode=_INTEGER),
+                **_object(guest_path=_STRING, raw_value=_STRING, secret_name=_STRING, mode=_MODE),
             },
         },
         guest=_object(cpu_kind=_STRING, cpus=_INTEGER, memory_mb=_INTEGER),
@@ -72,10 +74,18 @@ _CREATE = {
     **_object(name=_STRING, region=_STRING, skip_launch=_BOOLEAN, lease_ttl=_INTEGER, config=_CONFIG),
 }
 
-CREATE = Draft202012Validator(_CREATE)
-STOP = Draft202012Validator(_object(signal=_STRING, timeout={"type": ["string", "integer"]}))
-START = Draft202012Validator(_object())
-METADATA = Draft202012Validator({"required": ["value"], **_object(value=_STRING)})
+
+def _is_whole(checker: TypeChecker, value: Any) -> bool:
+    """Take `1` for an integer but not `1.0`, as Go does."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_CHECKER = Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_whole)
+_Validator = extend(Draft202012Validator, type_checker=_CHECKER)  # type: ignore[no-untyped-call]
+CREATE = _Validator(_CREATE)
+STOP = _Validator(_object(signal=_STRING, timeout={"type": ["string", "integer"]}))
+START = _Validator(_object())
+METADATA = _Validator({"required": ["value"], **_object(value=_STRING)})
 
 _UNIMPLEMENTED = ("mounts", "schedule", "containers", "auto_destroy", "standbys", "statics")
 _GO_TYPES = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
@@ -90,9 +100,9 @@ def decode(body: bytes, validator: Draft202012Validator, go_type: str) -> Json:
     """Read a JSON body strictly; an empty one is `{}`, and null is as good as absent, as in Go."""
     try:
         value = _without_nulls(json.loads(body, parse_constant=_refuse_constant)) if body.strip() else {}
-    except ValueError:
+        error = next(iter(validator.iter_errors(value)), None)
+    except (ValueError, RecursionError):
         raise ApiError(400, "invalid_argument: the request body is not valid JSON") from None
-    error = next(iter(validator.iter_errors(value)), None)
     if error is not None:
         raise ApiError(400, _describe(error, go_type))
     return dict(value)
@@ -153,9 +163,11 @@ def _check_guest(guest: Json) -> None:
 
 def _check_file(file: Json) -> None:
     path = file["guest_path"]
+    if not path.isprintable() or not path.isascii():
+        raise ApiError(400, f"invalid_argument: guest_path {path!r} is not plain ASCII")
     if "secret_name" in file or "image_config" in file:
         raise ApiError(501, "unimplemented: the emulator does not support files from secrets or images")
-    if not path.startswith("/") or path != posixpath.normpath(path) or path.startswith("//") or "\0" in path:
+    if not path.startswith("/") or path != posixpath.normpath(path) or path.startswith("//"):
         raise ApiError(400, f"invalid_argument: guest_path {path!r} is not an absolute, plain path")
     if path == "/":
         raise ApiError(400, "invalid_argument: guest_path '/' is a directory")

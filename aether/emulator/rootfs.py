@@ -70,6 +70,7 @@ class Rootfs:
                 file.write(content)
                 os.fchmod(file.fileno(), mode)
             if _is_directory(name, directory):
+                _open_up(name, directory)
                 shutil.rmtree(name, dir_fd=directory)
             os.replace(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
 
@@ -93,16 +94,27 @@ def _is_directory(name: str, above: int) -> bool:
 
 
 def _step(name: str, above: int) -> int:
-    """Open a directory, made if it is missing, in place of anything else that has its name."""
-    if _is_directory(name, above):
-        with contextlib.suppress(PermissionError):
-            return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
-        os.chmod(name, 0o700, dir_fd=above)
-    else:
+    """Open a directory, made if it is missing, in place of anything else that has its name, and writable for us."""
+    if not _is_directory(name, above):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=above)
         os.mkdir(name, 0o755, dir_fd=above)
+    mode = stat.S_IMODE(os.stat(name, dir_fd=above, follow_symlinks=False).st_mode)
+    if mode & 0o700 != 0o700:
+        os.chmod(name, mode | 0o700, dir_fd=above)
     return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+
+
+def _open_up(name: str, above: int) -> None:
+    """Take back the right to delete a directory's contents, which its owner may have taken from us."""
+    fd = _step(name, above)
+    try:
+        with os.scandir(fd) as entries:
+            directories = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for child in directories:
+            _open_up(child, fd)
+    finally:
+        os.close(fd)
 
 
 def _accounts(path: str, ours: str) -> bytes:
@@ -134,6 +146,7 @@ class Trash:
         self._path.mkdir(mode=0o700, exist_ok=True)
         target = self._path / secrets.token_hex(8)
         with contextlib.suppress(FileNotFoundError):
+            directory.chmod(0o700)
             directory.rename(target)
         return target
 

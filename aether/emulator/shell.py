@@ -17,6 +17,8 @@ _CHUNK = 65536
 _IUTF8 = 0x4000  # termios.h, the same on Linux and macOS: backspace erases a whole character
 _STDERR = asyncssh.EXTENDED_DATA_STDERR
 
+_SIGNALS = frozenset(signal.Signals)
+
 
 class Shell(asyncssh.SSHServerSession[bytes]):
     """A session channel: a login shell or one command, with or without a terminal."""
@@ -208,8 +210,10 @@ class Shell(asyncssh.SSHServerSession[bytes]):
             return
         if self._exit_code >= 0:
             self._channel.exit(self._exit_code)
-        else:
+        elif -self._exit_code in _SIGNALS:
             self._channel.exit_with_signal(signal.Signals(-self._exit_code).name.removeprefix("SIG"))
+        else:  # a real-time signal has no name in SSH; shells say it so
+            self._channel.exit(128 - self._exit_code)
 
     def hang_up(self) -> None:
         """Tell the shell and the job in front that their line is gone."""

@@ -206,3 +206,27 @@ def test_what_we_cannot_honour_is_501(key):
     text = f"unimplemented: the emulator does not support config.{key}"
     assert refusal(lambda: create(**{key: values.get(key, "x")})) == (501, text)
     assert create(**{key: type(values.get(key, ""))()})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"config":' * 2000,
+        b'{"config":{"image":"i","stop_config":{"timeout":1e9}}}',
+        b'{"config":{"image":"i","guest":{"cpus":1.0}}}',
+        b'{"config":{"image":"i","files":[{"guest_path":"/a","mode":1099511627776}]}}',
+        b'{"config":{"image":"i","files":[{"guest_path":"/a","mode":420.0}]}}',
+    ],
+)
+def test_what_go_would_refuse_is_refused_before_anything_breaks(body):
+    """Nesting without end, and numbers that are no integers of Go's."""
+    with pytest.raises(ApiError) as caught:
+        requests.decode(body, requests.CREATE, "createMachineRequest")
+    assert caught.value.status == 400
+
+
+def test_a_path_that_no_file_system_can_hold_is_refused():
+    """Half of a surrogate pair is no file name."""
+    with pytest.raises(ApiError, match="guest_path"):
+        requests.check_create({"config": {"image": "i", "files": [{"guest_path": "/\ud800"}]}})

@@ -195,3 +195,30 @@ async def test_trash_of_an_earlier_process_is_emptied(tmp_path):
     (tmp_path / "trash/0123/half").mkdir(parents=True)
     await Trash(tmp_path / "trash").empty()
     assert not (tmp_path / "trash").exists()
+
+
+def test_a_directory_that_its_owner_locked_does_not_keep_a_machine_from_booting(run_locked):
+    """`chmod 500 ~/.ssh`, and a locked directory where a file belongs, are repaired."""
+    run_locked("""
+rootfs = Rootfs(base / "rootfs")
+rootfs.prepare()
+rootfs.write("home/coder/.ssh/authorized_keys", b"old", 0o600)
+(base / "rootfs/home/coder/.ssh").chmod(0o500)
+rootfs.write("home/coder/.ssh/authorized_keys", b"new", 0o600)
+assert (base / "rootfs/home/coder/.ssh/authorized_keys").read_bytes() == b"new"
+(base / "rootfs/in_the_way/deep").mkdir(parents=True)
+(base / "rootfs/in_the_way/deep/file").touch()
+(base / "rootfs/in_the_way/deep").chmod(0o500)
+rootfs.write("in_the_way", b"file", 0o600)
+""")
+
+
+def test_a_locked_root_can_be_thrown_away(run_locked):
+    """A wipe is not stopped by `chmod` on the root itself."""
+    run_locked("""
+rootfs = Rootfs(base / "rootfs")
+rootfs.prepare()
+rootfs.path.chmod(0o300)
+asyncio.run(Trash(base / "trash").throw(rootfs.path))
+assert not rootfs.path.exists() and not list((base / "trash").iterdir())
+""")

@@ -1,6 +1,7 @@
 """shell: one process and the channel it talks through, over real SSH to a process that serves nothing else."""
 
 import asyncio
+import signal
 import socket
 import subprocess
 import sys
@@ -168,6 +169,14 @@ async def test_exit_status_follows_the_last_output(ssh):
         assert await process.stdout.readline() == "early\n"
         process.stdin.write_eof()
         assert (await process.stdout.read(), (await process.wait()).exit_status) == ("late\n", 4)
+
+
+@pytest.mark.gen_test
+async def test_death_by_a_signal_without_a_name_is_an_exit_status(ssh):
+    """SSH has no names for real-time signals; shells report them as 128 and the number."""
+    if not hasattr(signal, "SIGRTMIN"):
+        pytest.skip("no real-time signals here")
+    assert (await ssh.run(f"kill -{signal.SIGRTMIN + 2} $$")).exit_status == 128 + signal.SIGRTMIN + 2
 
 
 @pytest.mark.gen_test
