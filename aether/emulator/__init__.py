@@ -1,7 +1,11 @@
-"""The Fly Machines API on loopback: each machine is a local process with an SSH server.
+"""The Fly Machines API on loopback: each machine is a local process with an SSH server, or only a state.
 
-Map, top to bottom: `api` (life cycle and the machines of each app), `routes` and `handlers` (HTTP) serve; `machine`
-is one machine's state machine on its `ledger`; `sandbox` and `bwrap` start its process, `rootfs` holds its
-files; `record` and `requests` are pure: the JSON of a machine, and what a request may say. `guest`, `shell` and
-`children` run inside a machine.
+Map, top to bottom: `api` (life cycle, the machines of each app, what tests do to them); `routes` over `handlers` and
+`metadata`, which share `base` (HTTP: who may ask, `limits` and `faults`); `machine` (what can be asked of one, by whom:
+`leases`) over its `life` (what happens then) and its `ledger` (its record, who waits for it). A life runs in a runtime:
+`sandbox`, which starts a `process`, perhaps under `bwrap`, with its files in `rootfs`; or `fast`, which starts nothing.
+`record`, `requests` and `options` are pure: the JSON of a machine, what a request may say, what is settable. `clock` is
+time for tests. `guest`, `shell`, `command` and `children` run inside a machine. `openapi` describes what aether uses.
+
+Where nobody knows what Fly does, `options.Options` has a default and says so; `faults.KINDS` is what can go wrong.
 """

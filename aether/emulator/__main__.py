@@ -10,6 +10,15 @@ from pathlib import Path
 import platformdirs
 
 from aether.emulator.api import Emulator, EmulatorError
+from aether.emulator.faults import KINDS
+from aether.emulator.options import Options
+
+_DELAYS = {
+    "pull": "how long a new machine stays `created`",
+    "boot": "how long each boot stays `starting`",
+    "sshd": "how much later than `started` SSH is answered",
+    "stop": "how long a machine stays `stopping` after its end",
+}
 
 
 def _arguments() -> argparse.Namespace:
@@ -22,18 +31,49 @@ def _arguments() -> argparse.Namespace:
         default=Path(platformdirs.user_state_dir("aether")) / "emulator",
         help="where machines are kept (default: %(default)s)",
     )
-    parser.add_argument("--runtime", choices=("auto", "bwrap", "plain"), default="auto")
+    parser.add_argument(
+        "--runtime", choices=("auto", "bwrap", "plain", "fast"), default="auto", help="fast: no processes, no SSH"
+    )
+    for name, text in _DELAYS.items():
+        parser.add_argument(f"--{name}-delay", type=float, default=0.0, metavar="SECONDS", help=f"{text} (default: 0)")
+    parser.add_argument(
+        "--still-active", type=float, default=0.0, metavar="SECONDS", help="refuse a start so long after a stop"
+    )
+    parser.add_argument("--rate-limit", action="store_true", help="hold clients to Fly's rate limits, 429 above them")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="KIND[:ACTION[:TIMES]]",
+        help=f"let something go wrong, TIMES (a number, * for always) times; KIND is one of {', '.join(KINDS)}",
+    )
     return parser.parse_args()
+
+
+def _emulator(arguments: argparse.Namespace) -> Emulator:
+    """Make the emulator the command line asks for; raises ValueError if there is none such."""
+    options = Options(
+        pull_delay_s=arguments.pull_delay,
+        boot_delay_s=arguments.boot_delay,
+        sshd_delay_s=arguments.sshd_delay,
+        stop_delay_s=arguments.stop_delay,
+        still_active_s=arguments.still_active,
+        rate_limit=arguments.rate_limit,
+    )
+    emulator = Emulator(arguments.state_dir, arguments.token, arguments.port, arguments.runtime, options=options)
+    for text in arguments.fault:
+        emulator.faults.inject_text(text)
+    return emulator
 
 
 async def _serve(arguments: argparse.Namespace) -> int:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    emulator = Emulator(arguments.state_dir, arguments.token, arguments.port, arguments.runtime)
     try:
+        emulator = _emulator(arguments)
         await emulator.start()
-    except EmulatorError as error:
+    except (EmulatorError, ValueError) as error:
         print(f"emulator: {error}", file=sys.stderr)
         return 1
     if arguments.token is None:

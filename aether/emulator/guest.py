@@ -1,6 +1,6 @@
 """The SSH server inside a machine; the emulator runs it as a child process, one a machine.
 
-It ends when its standard input does: the emulator closed it (perhaps after a line with the grace in seconds) or died.
+Its standard input is a socket on which the emulator tells it what to do (`process`); it ends when that does.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import Any
 import asyncssh
 
 from aether.emulator.children import Children
+from aether.emulator.command import LINE_LIMIT, Command
 from aether.emulator.shell import Shell
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,22 @@ class Guest:
         self._children = Children()
         self._environment = environment
         self._shells: set[Shell] = set()
+        self._commands: dict[int, Command] = {}
+
+    def run(self, number: int, argv: list[str], stdin: str, tell: Callable[[dict[str, Any]], None]) -> None:
+        """Run a command of the API and tell its outcome."""
+
+        def done(outcome: dict[str, Any]) -> None:
+            self._commands.pop(number)
+            tell({"exec": number, **outcome})
+
+        self._commands[number] = Command(self._children, done)
+        self._commands[number].start(argv, stdin, self._environment)
+
+    def kill(self, number: int) -> None:
+        """Kill a command of the API, if it still runs."""
+        if number in self._commands:
+            self._commands[number].kill()
 
     def open_shell(self) -> Shell:
         """Make the session for a new channel."""
@@ -137,35 +154,40 @@ def login_environment(home: str, machine: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-async def _end_of_input() -> float:
-    """Wait for the end of standard input and answer the grace it named."""
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[None] = loop.create_future()
-    received = bytearray()
-
-    def read() -> None:
-        data = os.read(0, 1024)
-        received.extend(data)
-        if not data and not ended.done():
-            ended.set_result(None)
-
-    loop.add_reader(0, read)
-    await ended
-    loop.remove_reader(0)
-    return float(received) if received else _GRACE_S
-
-
 async def serve(root: Path, listen_fd: int | None) -> None:
-    """Serve SSH until standard input ends, then stop the machine."""
+    """Do what the emulator says until it says stop or is gone, then stop the machine."""
     environment = login_environment(str(root / f"home/{USER}"), json.loads(os.environ["AETHER_GUEST_ENV"]))
     if root != Path("/"):
         environment["TMPDIR"] = str(root / "tmp")
     guest = Guest(root, environment)
     listener = socket.socket(fileno=listen_fd) if listen_fd is not None else socket.create_server(("127.0.0.1", 0))
-    server = await _listen(guest, listener)
-    grace_s = await _end_of_input()
-    server.close()
+    reader, writer = await asyncio.open_unix_connection(sock=socket.socket(fileno=0), limit=LINE_LIMIT)
+    server, grace_s = None, _GRACE_S
+
+    def tell(message: dict[str, Any]) -> None:
+        writer.write(json.dumps(message).encode() + b"\n")
+
+    while line := await _read(reader):
+        message = json.loads(line)
+        if "stop" in message:
+            grace_s = message["stop"]
+            break
+        if "listen" in message:
+            server = await _listen(guest, listener)
+        elif "exec" in message:
+            guest.run(message["exec"], message["command"], message["stdin"], tell)
+        else:
+            guest.kill(message["kill"])
+    if server is not None:
+        server.close()
     await guest.stop(grace_s)
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readline()
+    except ConnectionError:
+        return b""
 
 
 async def _listen(guest: Guest, listener: socket.socket) -> asyncssh.SSHAcceptor:

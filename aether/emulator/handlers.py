@@ -1,97 +1,51 @@
-"""HTTP: authorise, decode, one call, encode. Statuses and texts are Fly's; what it has and we lack answers 501."""
+"""HTTP: decode, one call, encode. Statuses and texts are Fly's; what it has and we lack answers 501."""
 
 import asyncio
-import hmac
-import json
-import re
-import time
-from typing import TYPE_CHECKING, Any
-
-from tornado.web import RequestHandler
+import shlex
+from typing import Any
 
 from aether.emulator import requests
+from aether.emulator.base import Base
+from aether.emulator.leases import Lease as OneLease
 from aether.emulator.ledger import SETTLED
-from aether.emulator.machine import Machine
-from aether.emulator.record import EVENTS_KEPT, EVENTS_SHOWN, Json, ulid
+from aether.emulator.record import EVENTS_KEPT, EVENTS_SHOWN, Json, summary, unreachable
 from aether.emulator.requests import ApiError
 
-if TYPE_CHECKING:
-    from aether.emulator.api import Emulator
-
-_LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?", re.IGNORECASE)
 _WAITABLE = ("started", "stopped", "suspended", "destroyed", "failed", "settled")
-
-
-class Base(RequestHandler):
-    """Who may ask, and how an error looks."""
-
-    def initialize(self, emulator: "Emulator", token: str) -> None:
-        """Take what the route hands down."""
-        self.emulator = emulator
-        self.token = token
-
-    def set_default_headers(self) -> None:
-        """Give every answer a request id, as Fly does."""
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.set_header("fly-request-id", f"{ulid(time.time())}-iad")
-
-    def prepare(self) -> None:
-        """Refuse other hosts' names (DNS rebinding) and whoever does not know the token."""
-        if not _LOOPBACK.fullmatch(self.request.host):
-            raise ApiError(403, "unauthorized: the emulator answers on 127.0.0.1 and localhost only")
-        scheme, _, given = self.request.headers.get("Authorization", "").partition(" ")
-        is_known = hmac.compare_digest(given.strip().encode(), self.token.encode())
-        if scheme.lower() not in {"bearer", "flyv1"} or not is_known:
-            raise ApiError(401, "Authenticate: token validation error")
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Write an error as Fly does, `{"error": …}`."""
-        failure = kwargs.get("exc_info", (None, None, None))[1]
-        message = failure.message if isinstance(failure, ApiError) else self._reason
-        if status_code == 405:
-            self.set_status(501)
-            message = f"unimplemented: the emulator does not implement {self.request.method} here"
-        self.finish(json.dumps({"error": message}))
-
-    def _handle_request_exception(self, e: BaseException) -> None:
-        if isinstance(e, ApiError):
-            self.set_status(e.status)
-            self.finish(json.dumps({"error": e.message}))
-        else:
-            super()._handle_request_exception(e)
-
-    def answer(self, value: Any) -> None:
-        """Finish with a JSON value, which may be a bare array."""
-        self.finish(json.dumps(value))
-
-    def machine(self, app: str, machine_id: str) -> Machine:
-        """Find the machine a path names."""
-        return self.emulator.machine(app, machine_id)
-
-    def flag(self, *names: str) -> bool:
-        """Read a boolean query argument that may have several names."""
-        return any(self.get_query_argument(name, "") in {"true", "1"} for name in names)
-
-    def number(self, name: str, default: int) -> int:
-        """Read a numeric query argument."""
-        text = self.get_query_argument(name, str(default))
-        if not re.fullmatch(r"-?\d{1,9}", text):
-            raise ApiError(400, f"invalid_argument: {name} must be a number, not '{text}'")
-        return int(text)
 
 
 class Machines(Base):
     """`/v1/apps/{app}/machines`."""
 
+    actions = {"GET": "list", "POST": "create"}  # noqa: RUF012  (Base says that it is the class's)
+
     def get(self, app: str) -> None:
         """List."""
-        machines = self.emulator.machines(app, self.flag("include_deleted"))
-        self.answer([m.ledger.view() for m in machines if self._matches(m.ledger.record)])
+        is_all, is_summary = self.flag("include_deleted"), self.flag("summary")
+        if self.fault is not None and self.fault.kind == "stale-list":
+            seen = [view for owner, view in self.fault.seen.values() if owner == app]
+            views = [v for v in seen if self._matches(v) and (is_all or v["state"] != "destroyed")]
+        else:
+            machines = self.emulator.machines(app, is_all)
+            views = [m.view() for m in machines if self._matches(m.ledger.record)]
+        views = [self._shown(view) for view in views]
+        self.answer([summary(view) for view in views] if is_summary else views)
 
     def post(self, app: str) -> None:
         """Create: the answer precedes the boot."""
         request = requests.decode(self.request.body, requests.CREATE, "createMachineRequest")
-        self.answer(self.emulator.create(app, request).ledger.view())
+        machine = self.emulator.create(app, request)
+        view = machine.view()
+        if request.get("lease_ttl"):
+            now = machine.ledger.now()
+            lease = machine.leasehold.take(request["lease_ttl"], "", view["instance_id"], None, now)
+            view["nonce"] = lease.nonce
+        self.answer(view)
+
+    def _shown(self, view: Json) -> Json:
+        fault = self.fault
+        is_lost = fault is not None and fault.kind == "host-unreachable" and fault.machine in {None, view["id"]}
+        return unreachable(view) if is_lost else view
 
     def _matches(self, record: Json) -> bool:
         metadata = record["config"].get("metadata", {})
@@ -107,22 +61,40 @@ class Machines(Base):
 class OneMachine(Base):
     """`/v1/apps/{app}/machines/{id}`."""
 
+    actions = {"GET": "get", "POST": "update", "DELETE": "destroy"}  # noqa: RUF012
+
     def get(self, app: str, machine_id: str) -> None:
         """Read."""
-        self.answer(self.machine(app, machine_id).ledger.view())
+        fault = self.fault
+        if fault is not None and fault.kind == "stale-get":
+            if machine_id not in fault.seen:
+                raise ApiError(404, "not_found: machine not found")
+            self.answer(fault.seen[machine_id][1])
+            return
+        view = self.machine(app, machine_id).view()
+        self.answer(unreachable(view) if fault is not None and fault.kind == "host-unreachable" else view)
+
+    def post(self, app: str, machine_id: str) -> None:
+        """Update: the whole config is replaced."""
+        machine = self.leased(app, machine_id)
+        request = requests.decode(self.request.body, requests.CREATE, "updateMachineRequest")
+        self.emulator.update(machine, request)
+        self.answer(machine.view())
 
     def delete(self, app: str, machine_id: str) -> None:
         """Destroy."""
-        self.machine(app, machine_id).destroy(self.flag("force", "kill"))
+        self.leased(app, machine_id).destroy(self.flag("force", "kill"))
         self.answer({"ok": True})
 
 
 class Start(Base):
     """`…/start`."""
 
+    actions = {"POST": "start"}  # noqa: RUF012
+
     def post(self, app: str, machine_id: str) -> None:
         """Start."""
-        machine = self.machine(app, machine_id)
+        machine = self.leased(app, machine_id)
         requests.decode(self.request.body, requests.START, "startRequest")
         self.answer({"previous_state": machine.start(), "migrated": False, "new_host": ""})
 
@@ -130,18 +102,86 @@ class Start(Base):
 class Stop(Base):
     """`…/stop`."""
 
+    actions = {"POST": "stop"}  # noqa: RUF012
+
     def post(self, app: str, machine_id: str) -> None:
         """Stop."""
-        machine = self.machine(app, machine_id)
+        machine = self.leased(app, machine_id)
         request = requests.decode(self.request.body, requests.STOP, "stopRequest")
         timeout = request.get("timeout")
         machine.stop(None if timeout is None else requests.grace_s(timeout))
         self.answer({"ok": True})
 
 
+class Signal(Base):
+    """`…/signal`."""
+
+    actions = {"POST": "signal"}  # noqa: RUF012
+
+    def post(self, app: str, machine_id: str) -> None:
+        """Send a signal to the machine's main process."""
+        request = requests.decode(self.request.body, requests.SIGNAL, "signalRequest")
+        self.machine(app, machine_id).kill(request["signal"])
+        self.answer({"ok": True})
+
+
+class Exec(Base):
+    """`…/exec`."""
+
+    actions = {"POST": "exec"}  # noqa: RUF012
+
+    async def post(self, app: str, machine_id: str) -> None:
+        """Run a command inside; 200 even if it failed."""
+        machine = self.machine(app, machine_id)
+        request = requests.decode(self.request.body, requests.EXEC, "execRequest")
+        command = request.get("command") or shlex.split(request.get("cmd", ""))
+        if not command:
+            raise ApiError(400, "invalid_argument: command is required")
+        timeout_s = request.get("timeout") or 30
+        self.answer(await machine.run(command, request.get("stdin", ""), timeout_s))
+
+
+class Lease(Base):
+    """`…/lease`."""
+
+    actions = {"GET": "lease", "POST": "lease", "DELETE": "lease"}  # noqa: RUF012
+
+    def get(self, app: str, machine_id: str) -> None:
+        """Read the lease in force."""
+        machine = self.machine(app, machine_id)
+        lease = machine.leasehold.current(machine.ledger.now())
+        if lease is None:
+            raise ApiError(404, "not_found: lease not found")
+        self._show(lease)
+
+    def post(self, app: str, machine_id: str) -> None:
+        """Take a lease, or prolong it by its nonce."""
+        machine = self.machine(app, machine_id)
+        request = requests.decode(self.request.body, requests.LEASE, "leaseRequest")
+        version, now = machine.ledger.record["instance_id"], machine.ledger.now()
+        ttl_s, description = request.get("ttl", 30), request.get("description", "")
+        lease = machine.leasehold.take(ttl_s, description, version, self.nonce, now)
+        self.set_status(201)
+        self._show(lease)
+
+    def delete(self, app: str, machine_id: str) -> None:
+        """Give the lease back."""
+        machine = self.machine(app, machine_id)
+        machine.leasehold.release(self.nonce, machine.ledger.now())
+        self._wrap({"ok": True})
+
+    def _show(self, lease: OneLease) -> None:
+        self._wrap(lease.view())
+
+    def _wrap(self, data: Json) -> None:
+        is_wrapped = self.emulator.options.lease_body == "wrapped"
+        self.answer({"status": "success", "data": data} if is_wrapped else data)
+
+
 class Wait(Base):
     """`…/wait`."""
 
+    actions = {"GET": "wait"}  # noqa: RUF012
     _task: "asyncio.Task[Any] | None" = None
 
     async def get(self, app: str, machine_id: str) -> None:
@@ -151,11 +191,15 @@ class Wait(Base):
         if not 1 <= timeout_s <= 60:
             text = "invalid WaitMachineRequest.Timeout: value must be inside range [1s, 1m0s]"
             raise ApiError(400, f"invalid_argument: {text}")
-        for version in self.get_query_arguments("version") + self.get_query_arguments("instance_id"):
+        versions = self.get_query_arguments("version") + self.get_query_arguments("instance_id")
+        states = self._states()
+        if self.emulator.options.wait_needs_instance_id and "stopped" in states and not versions:
+            raise ApiError(400, "instance_id required when waiting for stopped machine")
+        for version in versions:
             if version != machine.ledger.record["instance_id"]:
                 raise ApiError(404, f"not_found: machine version {version} not found")
         self._task = asyncio.current_task()
-        self.answer({"ok": True, "state": await machine.ledger.wait(self._states(), timeout_s)})
+        self.answer({"ok": True, "state": await machine.ledger.wait(states, timeout_s)})
 
     def _states(self) -> list[str]:
         wanted = [s for arg in self.get_query_arguments("state") for s in arg.split(",") if s] or ["started"]
@@ -166,6 +210,7 @@ class Wait(Base):
 
     def on_connection_close(self) -> None:
         """End the wait of a client that is gone."""
+        super().on_connection_close()
         if self._task is not None:
             self._task.cancel()
 
@@ -173,38 +218,9 @@ class Wait(Base):
 class Events(Base):
     """`…/events`."""
 
+    actions = {"GET": "events"}  # noqa: RUF012
+
     def get(self, app: str, machine_id: str) -> None:
         """List events, newest first."""
         limit = min(max(self.number("limit", EVENTS_SHOWN), 1), EVENTS_KEPT)
         self.answer(self.machine(app, machine_id).ledger.events(limit))
-
-
-class Metadata(Base):
-    """`…/metadata`."""
-
-    def get(self, app: str, machine_id: str) -> None:
-        """Read the whole map."""
-        self.answer(self.machine(app, machine_id).ledger.config.get("metadata", {}))
-
-
-class MetadataKey(Base):
-    """`…/metadata/{key}`."""
-
-    def get(self, app: str, machine_id: str, key: str) -> None:
-        """Read one value."""
-        metadata = self.machine(app, machine_id).ledger.config.get("metadata", {})
-        if key not in metadata:
-            raise ApiError(404, f"not_found: metadata key '{key}' not found")
-        self.answer({"value": metadata[key]})
-
-    def post(self, app: str, machine_id: str, key: str) -> None:
-        """Set one value."""
-        machine = self.machine(app, machine_id)
-        request = requests.decode(self.request.body, requests.METADATA, "metadataRequest")
-        machine.ledger.set_metadata(key, request["value"])
-        self.set_status(204)
-
-    def delete(self, app: str, machine_id: str, key: str) -> None:
-        """Remove one value."""
-        self.machine(app, machine_id).ledger.set_metadata(key, None)
-        self.set_status(204)

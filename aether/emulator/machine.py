@@ -1,44 +1,33 @@
-"""One local machine: its state machine and its process.
+"""One machine: what can be asked of it, and when that is refused. What happens then is its `life`.
 
-`config.restart.policy` is accepted and treated as "no": a machine whose process ends is `stopped`. The root filesystem
-is wiped between a stop and the next start unless `config.rootfs.persist` is "always"; whether Fly's "restart" survives
-that is not established, here it does not. `config.env` reaches the shells, as Fly's own variables do.
+`config.restart.policy` is accepted and treated as "no": a machine whose process ends is `stopped`.
 """
 
-import asyncio
+import signal
 import socket
-from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any
 
+from aether.emulator.clock import within
+from aether.emulator.leases import Leasehold
 from aether.emulator.ledger import Ledger
-from aether.emulator.record import exit_request
-from aether.emulator.requests import ApiError, file_content, grace_s, ssh_port
-from aether.emulator.rootfs import Rootfs, Trash
-from aether.emulator.sandbox import GuestProcess, Sandbox, SandboxError
+from aether.emulator.life import Guest, Host, Life
+from aether.emulator.record import Json, ulid
+from aether.emulator.requests import ApiError, grace_s, ssh_port
 
 _CAN_DESTROY = frozenset({"created", "stopped", "suspended", "failed", "destroying"})
-
-
-@dataclass(frozen=True)
-class Host:
-    """What the machines of one emulator share."""
-
-    sandbox: Sandbox
-    trash: Trash
+_CAN_UPDATE = frozenset({"started", "stopped", "suspended", "failed"})
+_EXEC_LIMIT_S = 30  # recorded: longer commands are 408 (superfly/flyctl#4194)
 
 
 class Machine:
-    """A machine of an app: what can be asked of it, and what happens then."""
+    """A machine of an app."""
 
     def __init__(self, ledger: Ledger, host: Host) -> None:
         self.ledger = ledger
+        self.leasehold = Leasehold(self.id)
         self._host = host
-        self._rootfs = Rootfs(ledger.directory / "rootfs")
-        self._guest: GuestProcess | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._grace_s: float | None = None  # set once somebody asked for a stop
-        self._is_doomed = False
+        self._options = host.options
+        self._life = Life(ledger, host)
+        self._active_until = 0.0
 
     @property
     def id(self) -> str:
@@ -55,34 +44,43 @@ class Machine:
         """The port on 127.0.0.1 its SSH server listens on, if it has a service."""
         return ssh_port(self.ledger.config)
 
+    def view(self) -> Json:
+        """Answer the machine as the API shows it."""
+        return self.ledger.view()
+
     def launch(self, listener: socket.socket | None, is_skipped: bool) -> None:
-        """Record the creation; then boot, or settle to `stopped` if the launch is skipped."""
+        """Record the creation and begin to boot."""
         self.ledger.enter("created", "launch", "user")
-        if is_skipped and listener is not None:
-            listener.close()
-        self._own(self._settle() if is_skipped else self._live(listener), "launch")
+        self._life.launch(listener, is_skipped)
 
     def start(self) -> str:
         """Begin to start and answer the state before; a started or starting machine stays as it is."""
         before = self.state
-        if before in {"created", "stopping", "destroying", "destroyed"}:
+        if before == "replacing":
+            raise ApiError(412, "failed_precondition: machine getting replaced, refusing to start")
+        is_refused = before == "started" and self._options.start_on_started != 200
+        if is_refused or before in {"created", "stopping", "destroying", "destroyed"}:
             text = f"failed_precondition: unable to start machine from current state: '{before}'"
             raise ApiError(412, text)
         if before == "stopped":
+            if self.ledger.now() < self._active_until:
+                raise ApiError(412, "failed_precondition: machine still active, refusing to start")
             self.ledger.enter("starting", "start", "user")
-            self._own(self._restart(), "start")
+            self._life.start()
         return before
 
     def stop(self, timeout_s: float | None) -> None:
         """Begin to stop; a stopped machine stays as it is ("stopping an already-stopped machine returns success")."""
-        if self.state in {"destroying", "destroyed"}:
+        if self.state in {"destroying", "destroyed", "replacing"}:
             text = f"failed_precondition: unable to stop machine from current state: '{self.state}'"
             raise ApiError(412, text)
+        if self.state == "stopped" and self._options.stop_on_stopped != 200:
+            raise ApiError(409, "unable to stop machine, not currently started")
         if self.state in {"stopped", "stopping"}:
             return
         configured = grace_s(self.ledger.config.get("stop_config", {}).get("timeout"))
-        self._grace_s = configured if timeout_s is None else timeout_s
-        self._stop_guest()
+        self._life.stop(configured if timeout_s is None else timeout_s)
+        self._active_until = self.ledger.now() + self._options.still_active_s
 
     def destroy(self, is_forced: bool) -> None:
         """Begin to destroy; a running machine only if that is forced."""
@@ -91,122 +89,71 @@ class Machine:
         if self.state not in _CAN_DESTROY and not is_forced:
             text = "unable to destroy machine, not currently stopped, suspended, failed or created"
             raise ApiError(412, f"failed_precondition: {text}")
-        if self._is_doomed:
-            return
-        self._is_doomed, self._grace_s = True, 0.0
-        self.ledger.enter("destroying", "destroy", "user")
-        if self._task is None:
-            self._own(self._settle(), "destroy")
-        else:
-            self._stop_guest()
+        if not self._life.is_doomed:
+            self.ledger.enter("destroying", "destroy", "user")
+            self._life.doom()
+
+    def check_update(self, request: Json) -> None:
+        """Refuse what no update can change, and one that meets another (fly.io docs, Machines API: update)."""
+        if self.state == "destroyed":
+            raise ApiError(404, "not_found: machine not found")
+        if self.state == "replacing":
+            raise ApiError(409, "aborted: machine is replacing: concurrent update in progress")
+        for key in ("name", "region"):
+            if request.get(key, self.ledger.record[key]) != self.ledger.record[key]:
+                raise ApiError(400, f"invalid_argument: the {key} of a machine cannot be changed")
+        version = self.ledger.record["instance_id"]
+        if request.get("current_version", version) != version:
+            raise ApiError(409, f"aborted: machine version mismatch, current version is {version}")
+        if self.state not in _CAN_UPDATE:
+            text = f"failed_precondition: unable to update machine from current state: '{self.state}'"
+            raise ApiError(412, text)
+
+    def update(self, config: Json, is_skipped: bool) -> None:
+        """Replace the whole config; a started machine restarts, others stay stopped."""
+        is_launched = self.state == "started" and not is_skipped
+        self.ledger.renew(config, ulid(self.ledger.now()))
+        self.ledger.enter("replacing", "update", "user")
+        self._life.replace(is_launched)
+
+    def kill(self, name: str | int) -> None:
+        """Send SIGKILL or SIGTERM to the machine's process, which ends it."""
+        number = getattr(signal, name, None) if isinstance(name, str) else name
+        if number not in {signal.SIGKILL, signal.SIGTERM}:
+            raise ApiError(501, f"unimplemented: the emulator sends SIGKILL and SIGTERM, not {name}")
+        self._guest().signal(int(number))
+
+    async def run(self, command: list[str], stdin: str, timeout_s: int) -> Json:
+        """Run a command inside the machine and answer its outcome; 408 if that takes too long."""
+        outcome = self._guest().run(command, stdin)
+        try:
+            return await within(outcome, min(timeout_s, _EXEC_LIMIT_S), self._host.sleep)
+        except TimeoutError:
+            raise ApiError(408, "deadline_exceeded: command did not end in time") from None
+
+    def _guest(self) -> Guest:
+        guest = self._life.guest
+        if guest is None or self.state != "started":
+            raise ApiError(412, f"failed_precondition: machine not running, currently {self.state}")
+        return guest
+
+    async def crash(self, exit_code: int, is_oom: bool) -> None:
+        """Let the process end as if by itself; answers when the machine is settled."""
+        self._guest()
+        await self._life.crash(exit_code, is_oom)
+
+    async def vanish(self) -> None:
+        """Be destroyed as if by somebody else; answers when it is gone."""
+        if self.state != "destroyed":
+            self.destroy(is_forced=True)
+            await self._life.ended()
 
     async def close(self) -> None:
         """Stop, and wait until everything it started has ended."""
-        if self.state not in {"destroying", "destroyed"}:
+        if self.state not in {"stopped", "stopping", "destroying", "destroyed", "replacing"}:
             self.stop(None)
-        if self._task is not None:
-            await self._task
+        await self._life.close()
 
     async def recover(self) -> None:
         """Settle what an earlier process of the emulator left in the middle."""
-        self._is_doomed = self.state == "destroying"
-        if self.state != "stopped":
-            await self._host.sandbox.sweep(self.id)
-            await self._settle(0 if self.state == "created" else -9, "the emulator ended")
-
-    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        self._task = asyncio.create_task(work, name=f"machine {self.id} {name}")
-
-    async def _restart(self) -> None:
-        """Start again: wiped, as Fly's plain root filesystem is, and with the SSH port if that is still free."""
-        try:
-            if self.ledger.config.get("rootfs", {}).get("persist") != "always":
-                await self._host.trash.throw(self._rootfs.path)
-            listener = bind(self.ssh_port)
-        except (ApiError, OSError) as error:
-            await self._settle(1, str(error))
-        else:
-            await self._live(listener)
-
-    async def _live(self, listener: socket.socket | None) -> None:
-        """Boot, run until the process ends, settle."""
-        code, error = 0, ""
-        if self._grace_s is None and self.state == "created":
-            self.ledger.enter("starting", "start", "flyd")
-        if self._grace_s is None:
-            try:
-                self._guest = await self._boot(listener)
-            except (OSError, SandboxError) as failure:
-                code, error = 1, str(failure)
-        if listener is not None:
-            listener.close()
-        if self._guest is not None:
-            code = await self._run(self._guest)
-        await self._settle(code, error)
-
-    async def _boot(self, listener: socket.socket | None) -> GuestProcess:
-        files = self.ledger.config.get("files", [])
-        self._rootfs.prepare()
-        for file in files:
-            self._rootfs.write(file["guest_path"].lstrip("/"), file_content(file), file.get("mode", 0o644))
-        paths = [file["guest_path"] for file in files]
-        return await self._host.sandbox.start(self._rootfs, listener, self._environment(), paths)
-
-    async def _run(self, guest: GuestProcess) -> int:
-        """Be `started` until the process ends, by itself or because somebody asked, perhaps during the boot."""
-        if not self._is_doomed:
-            self.ledger.enter("started", "start", "flyd")
-        if self._grace_s is not None:
-            self._stop_guest()
-        code = await guest.wait()
-        self._guest = None
-        if not self._host.sandbox.is_bwrap:
-            await self._host.sandbox.sweep(self.id)
-        return code
-
-    def _stop_guest(self) -> None:
-        """Stop the process; one that is not there yet is stopped when it is."""
-        if self._guest is not None and self._grace_s is not None:
-            if self.state == "started":
-                self.ledger.enter("stopping", "stop", "user")
-            self._guest.stop(self._grace_s)
-
-    async def _settle(self, code: int = 0, error: str = "") -> None:
-        """Become `stopped`, or `destroyed` if that was asked for meanwhile."""
-        if not self._is_doomed:
-            request = exit_request(code, self._grace_s is not None, error, self.ledger.now())
-            self._task = self._grace_s = None
-            self.ledger.enter("stopped", "exit", "flyd", request)
-            return
-        await self._host.trash.throw(self.ledger.directory)
-        self.ledger.enter("destroyed", "destroy", "flyd")
-
-    def _environment(self) -> dict[str, str]:
-        """Build what Fly sets inside a machine (fly.io docs, the machine runtime environment)."""
-        record, config = self.ledger.record, self.ledger.config
-        return {
-            **config["env"],
-            "FLY_APP_NAME": self.ledger.app,
-            "FLY_MACHINE_ID": self.id,
-            "FLY_REGION": record["region"],
-            "FLY_PRIVATE_IP": record["private_ip"],
-            "FLY_IMAGE_REF": config["image"],
-            "FLY_MACHINE_VERSION": record["instance_id"],
-            "FLY_VM_MEMORY_MB": str(config["guest"]["memory_mb"]),
-            "FLY_PROCESS_GROUP": config.get("metadata", {}).get("fly_process_group", ""),
-        }
-
-
-def bind(port: int | None) -> socket.socket | None:
-    """Reserve a port of 127.0.0.1; nothing listens until the machine's SSH server does."""
-    if port is None:
-        return None
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-    except OSError:
-        listener.close()
-        text = f"aborted: external port {port} is already in use on this computer"
-        raise ApiError(409, text) from None
-    return listener
+        await self._life.recover()

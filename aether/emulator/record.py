@@ -79,7 +79,7 @@ def event(kind: str, status: str, source: str, now: float, request: Json | None 
     }
 
 
-def exit_request(code: int, requested: bool, error: str, now: float) -> Json:
+def exit_request(code: int, requested: bool, error: str, now: float, oom_killed: bool = False) -> Json:
     """Build the `request` of an exit event; a negative code is the signal that ended the guest."""
     signal = -code if code < 0 else -1
     exit_code = 128 - code if code < 0 else code
@@ -94,8 +94,35 @@ def exit_request(code: int, requested: bool, error: str, now: float) -> Json:
             "exit_code": exit_code,
             "signal": signal,
             "error": error,
-            "oom_killed": False,
+            "oom_killed": oom_killed,
             "exited_at": moment,
         },
         "restart_count": 0,
+    }
+
+
+def summary(view: Json) -> Json:
+    """Leave out what `summary=true` drops from a list (SPEC-2026)."""
+    dropped = {"config", "incomplete_config", "checks", "events", "host_status", "nonce"}
+    return {key: value for key, value in view.items() if key not in dropped}
+
+
+def unreachable(view: Json) -> Json:
+    """Answer a machine whose host cannot be reached: its config is only in `incomplete_config` (fly-go, Machine)."""
+    return {**view, "host_status": "unreachable", "config": None, "incomplete_config": view["config"]}
+
+
+def environment(app: str, record: Json) -> dict[str, str]:
+    """Build what Fly sets inside a machine (fly.io docs, the machine runtime environment), after `config.env`."""
+    config = record["config"]
+    return {
+        **config["env"],
+        "FLY_APP_NAME": app,
+        "FLY_MACHINE_ID": record["id"],
+        "FLY_REGION": record["region"],
+        "FLY_PRIVATE_IP": record["private_ip"],
+        "FLY_IMAGE_REF": config["image"],
+        "FLY_MACHINE_VERSION": record["instance_id"],
+        "FLY_VM_MEMORY_MB": str(config["guest"]["memory_mb"]),
+        "FLY_PROCESS_GROUP": config.get("metadata", {}).get("fly_process_group", ""),
     }

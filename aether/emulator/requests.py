@@ -18,12 +18,13 @@ from aether.emulator.record import Json
 
 
 class ApiError(Exception):
-    """An answer that is not a success: its status and the text of `error`."""
+    """An answer that is not a success: its status, the text of `error`, and the body if that has other keys."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, body: Json | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
+        self.body = {"error": message} if body is None else body
 
 
 def _map_of_strings() -> Json:
@@ -71,8 +72,16 @@ _CONFIG = {
 }
 _CREATE = {
     "required": ["config"],
-    **_object(name=_STRING, region=_STRING, skip_launch=_BOOLEAN, lease_ttl=_INTEGER, config=_CONFIG),
+    **_object(
+        name=_STRING,
+        region=_STRING,
+        skip_launch=_BOOLEAN,
+        lease_ttl=_INTEGER,
+        config=_CONFIG,
+        current_version=_STRING,
+    ),
 }
+_COMMAND = {"type": "array", "items": _STRING, "minItems": 1}
 
 
 def _is_whole(checker: TypeChecker, value: Any) -> bool:
@@ -86,6 +95,16 @@ CREATE = _Validator(_CREATE)
 STOP = _Validator(_object(signal=_STRING, timeout={"type": ["string", "integer"]}))
 START = _Validator(_object())
 METADATA = _Validator({"required": ["value"], **_object(value=_STRING)})
+METADATA_PUT = _Validator({"required": ["metadata"], **_object(metadata=_map_of_strings(), machine_version=_STRING)})
+METADATA_PATCH = _Validator(
+    {
+        "required": ["metadata"],
+        **_object(metadata={"type": "object", "additionalProperties": {"type": ["string", "null"]}}),
+    }
+)
+LEASE = _Validator(_object(ttl={"type": "integer", "minimum": 1}, description=_STRING))
+SIGNAL = _Validator({"required": ["signal"], **_object(signal={"type": ["string", "integer"]})})
+EXEC = _Validator(_object(command=_COMMAND, cmd=_STRING, timeout=_INTEGER, stdin=_STRING))
 
 _UNIMPLEMENTED = ("mounts", "schedule", "containers", "auto_destroy", "standbys", "statics")
 _GO_TYPES = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
@@ -96,10 +115,11 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def decode(body: bytes, validator: Draft202012Validator, go_type: str) -> Json:
+def decode(body: bytes, validator: Draft202012Validator, go_type: str, keeps_nulls: bool = False) -> Json:
     """Read a JSON body strictly; an empty one is `{}`, and null is as good as absent, as in Go."""
     try:
-        value = _without_nulls(json.loads(body, parse_constant=_refuse_constant)) if body.strip() else {}
+        value = json.loads(body, parse_constant=_refuse_constant) if body.strip() else {}
+        value = value if keeps_nulls else _without_nulls(value)
         error = next(iter(validator.iter_errors(value)), None)
     except (ValueError, RecursionError):
         raise ApiError(400, "invalid_argument: the request body is not valid JSON") from None
@@ -131,8 +151,6 @@ def check_create(request: Json) -> Json:
     for key in _UNIMPLEMENTED:
         if config.get(key):
             raise ApiError(501, f"unimplemented: the emulator does not support config.{key}")
-    if request.get("lease_ttl"):
-        raise ApiError(501, "unimplemented: the emulator does not support lease_ttl")
     for file in config.get("files", []):
         _check_file(file)
     grace_s(config.get("stop_config", {}).get("timeout"))

@@ -129,14 +129,22 @@ def _accounts(path: str, ours: str) -> bytes:
 
 
 class Trash:
-    """Directories on their way out: renamed at once, so that a crash leaves no half, and deleted in a thread."""
+    """Directories on their way out: renamed at once, so that a crash leaves no half, and deleted in a thread.
 
-    def __init__(self, path: Path) -> None:
+    Without the thread, which is for big ones, everything happens in virtual time.
+    """
+
+    def __init__(self, path: Path, is_threaded: bool = True) -> None:
         self._path = path
+        self._is_threaded = is_threaded
 
     async def throw(self, directory: Path) -> None:
         """Delete a directory and everything in it."""
-        await asyncio.to_thread(_remove_tree, self._take(directory))
+        target = self._take(directory)
+        if self._is_threaded:
+            await asyncio.to_thread(_remove_tree, target)
+        else:
+            _remove_tree(target)
 
     async def empty(self) -> None:
         """Delete what an earlier process left here."""

@@ -4,17 +4,19 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.web import Application, RequestHandler
 
+from aether.emulator.base import Base
 from aether.emulator.handlers import (
-    Base,
     Events,
+    Exec,
+    Lease,
     Machines,
-    Metadata,
-    MetadataKey,
     OneMachine,
+    Signal,
     Start,
     Stop,
     Wait,
 )
+from aether.emulator.metadata import Metadata, MetadataKey
 from aether.emulator.requests import ApiError
 
 if TYPE_CHECKING:
@@ -24,18 +26,18 @@ if TYPE_CHECKING:
 class Unimplemented(Base):
     """A path that Fly has and the emulator lacks."""
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         """Answer 501 to whoever may ask."""
-        super().prepare()
+        await super().prepare()
         raise ApiError(501, f"unimplemented: the emulator does not implement {self.request.path}")
 
 
 class NotFound(Base):
     """A path that Fly does not have either."""
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         """Answer 404 to whoever may ask."""
-        super().prepare()
+        await super().prepare()
         raise ApiError(404, "not_found: no such path")
 
 
@@ -43,13 +45,16 @@ def application(emulator: "Emulator", token: str) -> Application:
     """Lay out the routes."""
     ours: dict[str, Any] = {"emulator": emulator, "token": token}
     one = r"/v1/apps/([^/]+)/machines/([^/]+)"
-    lacking = "suspend|restart|signal|cordon|uncordon|versions|ps|exec|lease|memory|reclaim"
+    lacking = "suspend|restart|cordon|uncordon|versions|ps|memory|reclaim"
     routes: list[Any] = [
         (r"/v1/apps/([^/]+)/machines", Machines, ours),
         (one, OneMachine, ours),
         (rf"{one}/start", Start, ours),
         (rf"{one}/stop", Stop, ours),
         (rf"{one}/wait", Wait, ours),
+        (rf"{one}/signal", Signal, ours),
+        (rf"{one}/exec", Exec, ours),
+        (rf"{one}/lease", Lease, ours),
         (rf"{one}/events", Events, ours),
         (rf"{one}/metadata", Metadata, ours),
         (rf"{one}/metadata/([^/]+)", MetadataKey, ours),

@@ -20,53 +20,19 @@ from typing import BinaryIO
 import psutil
 
 from aether.emulator import bwrap
+from aether.emulator.process import GuestProcess, open_line, until_readable
+from aether.emulator.record import Json
+from aether.emulator.requests import ApiError, file_content
 from aether.emulator.rootfs import HOME, Rootfs, Trash
 
 log = logging.getLogger(__name__)
 
-_OVERTIME_S = 3.0  # what a guest may take on top of the grace: it kills and says goodbye itself
 _SWEEPS = 20
 _SWEEP_PAUSE_S = 0.02
 
 
 class SandboxError(Exception):
     """A machine's process cannot be started; the message says why."""
-
-
-class GuestProcess:
-    """The process of a running machine."""
-
-    def __init__(self, process: asyncio.subprocess.Process, namespace: int | None) -> None:
-        self._process = process
-        self._namespace = namespace
-        self._deadline: asyncio.TimerHandle | None = None
-
-    def stop(self, grace_s: float) -> None:
-        """Close the guest's standard input, which is how it is told to stop."""
-        stdin = self._process.stdin
-        if stdin is not None and not stdin.is_closing():
-            stdin.write(f"{grace_s}\n".encode())
-            stdin.close()
-            loop = asyncio.get_running_loop()
-            self._deadline = loop.call_later(grace_s + _OVERTIME_S, self.kill)
-
-    def kill(self) -> None:
-        """Kill the guest; under bubblewrap this ends everything in its PID namespace."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-
-    async def wait(self) -> int:
-        """Wait until the guest is gone, and its PID namespace with it; answer its exit code."""
-        code = await self._process.wait()
-        if self._deadline is not None:
-            self._deadline.cancel()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        if self._namespace is not None:
-            await _until_readable(self._namespace)
-            os.close(self._namespace)
-            self._namespace = None
-        return code
 
 
 class Sandbox:
@@ -90,37 +56,81 @@ class Sandbox:
             raise SandboxError("bubblewrap (bwrap) does not work here; use the runtime 'plain' or 'auto'")
         return cls(state_dir, program)
 
-    async def start(
-        self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], files: Iterable[str]
+    def reserve(self, port: int | None) -> socket.socket | None:
+        """Reserve a port of 127.0.0.1; nothing listens until the machine's SSH server does."""
+        if port is None:
+            return None
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            listener.close()
+            text = f"aborted: external port {port} is already in use on this computer"
+            raise ApiError(409, text) from None
+        return listener
+
+    async def boot(
+        self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], files: list[Json]
     ) -> GuestProcess:
-        """Start a guest; `listener` is the bound socket it will listen on."""
+        """Write the machine's files and start its guest, which will answer SSH on the bound socket `listener`."""
+        rootfs.prepare()
+        for file in files:
+            rootfs.write(file["guest_path"].lstrip("/"), file_content(file), file.get("mode", 0o644))
+        return await self._start(rootfs, listener, environment, [file["guest_path"] for file in files])
+
+    async def _start(
+        self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], paths: Iterable[str]
+    ) -> GuestProcess:
         inherited = [] if listener is None else [listener.fileno()]
         root = "/" if self.is_bwrap else str(rootfs.path)
         guest = [sys.executable, "-P", "-s", "-m", "aether.emulator.guest", "--root", root]
         guest += [f"--listen-fd={fd}" for fd in inherited]
-        if self._program is None:
-            return GuestProcess(await self._spawn(rootfs, guest, environment, inherited), None)
+        theirs, line = await open_line()
+        with theirs:
+            try:
+                if self._program is None:
+                    process, namespace = await self._spawn(rootfs, guest, environment, theirs, inherited), None
+                else:
+                    options = bwrap.arguments(rootfs, self._state_dir, paths)
+                    process, namespace = await self._wrap(options, rootfs, guest, environment, theirs, inherited)
+            except BaseException:
+                line[1].close()
+                raise
+        return GuestProcess(process, namespace, line)
+
+    async def _wrap(
+        self,
+        options: list[str],
+        rootfs: Rootfs,
+        guest: list[str],
+        environment: Mapping[str, str],
+        stdin: socket.socket,
+        fds: list[int],
+    ) -> tuple[asyncio.subprocess.Process, int | None]:
+        """Start a guest under bubblewrap, and open a handle on its PID namespace."""
+        assert self._program is not None
         reader, writer = os.pipe()
         try:
-            argv = [self._program, "--info-fd", str(writer), *bwrap.arguments(rootfs, self._state_dir, files)]
-            process = await self._spawn(rootfs, [*argv, *guest], environment, [*inherited, writer])
+            argv = [self._program, "--info-fd", str(writer), *options, *guest]
+            process = await self._spawn(rootfs, argv, environment, stdin, [*fds, writer])
             os.close(writer)
             writer = -1
-            return GuestProcess(process, await _namespace(reader))
+            return process, await _namespace(reader)
         finally:
             os.close(reader)
             if writer >= 0:
                 os.close(writer)
 
     async def _spawn(
-        self, rootfs: Rootfs, argv: list[str], environment: Mapping[str, str], fds: list[int]
+        self, rootfs: Rootfs, argv: list[str], environment: Mapping[str, str], stdin: socket.socket, fds: list[int]
     ) -> asyncio.subprocess.Process:
         with _console(rootfs.path.parent / "console.log") as console:
             return await asyncio.create_subprocess_exec(
                 *argv,
                 env=_environment(environment),
                 cwd=rootfs.path / HOME,
-                stdin=asyncio.subprocess.PIPE,
+                stdin=stdin.fileno(),
                 stdout=console,
                 stderr=console,
                 pass_fds=fds,
@@ -154,16 +164,8 @@ def _environment(machine: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-async def _until_readable(fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, ready.set_result, None)
-    ready.add_done_callback(lambda _: loop.remove_reader(fd))
-    await ready
-
-
 async def _read(fd: int) -> bytes:
-    await _until_readable(fd)
+    await until_readable(fd)
     return os.read(fd, 4096)
 
 

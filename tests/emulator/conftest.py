@@ -22,6 +22,8 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 from aether.emulator.api import Emulator
+from aether.emulator.clock import VirtualClock
+from aether.emulator.options import Options
 
 PROMPT = b"coder@aether:~$ "
 
@@ -58,7 +60,9 @@ class Api:
             request_timeout=70,
         )
         text = response.body.decode()
-        return SimpleNamespace(status=response.code, headers=response.headers, body=json.loads(text) if text else None)
+        is_json = text and "json" in response.headers.get("Content-Type", "")
+        body = json.loads(text) if is_json else text or None
+        return SimpleNamespace(status=response.code, headers=response.headers, body=body)
 
     def close(self) -> None:
         self._client.close()
@@ -66,6 +70,8 @@ class Api:
 
 class Box:
     """One machine under test."""
+
+    emulator: Emulator
 
     def __init__(self, api: Api, app: str, record: dict[str, Any], key: asyncssh.SSHKey) -> None:
         self.api = api
@@ -184,8 +190,8 @@ def spawn_emulator(nothing_leaks: None, state_dir: Path) -> Iterator[Callable[..
     """Start `python -m aether.emulator` as a user would."""
     spawned: list[subprocess.Popen[str]] = []
 
-    def spawn(runtime: str = "auto") -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "aether.emulator", "--port=0", "--token=T", f"--runtime={runtime}"]
+    def spawn(runtime: str = "auto", *more: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "aether.emulator", "--port=0", "--token=T", f"--runtime={runtime}", *more]
         command.append(f"--state-dir={state_dir}")
         spawned.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True))
         return spawned[-1]
@@ -220,6 +226,55 @@ def emulator(io_loop: IOLoop, open_emulator: Callable[[], Awaitable[Emulator]]) 
 def api(emulator: Emulator, open_api: Callable[[str], Api]) -> Api:
     """A client of it."""
     return open_api(emulator.url)
+
+
+@pytest.fixture
+def virtual() -> VirtualClock:
+    """Time that passes only in `await virtual.advance(seconds)`."""
+    return VirtualClock()
+
+
+class Fast:
+    """An emulator without processes, in virtual time, and the calls of a client."""
+
+    def __init__(self, emulator: Emulator, api: Api, clock: VirtualClock) -> None:
+        self.emulator = emulator
+        self.api = api
+        self.clock = clock
+
+    async def create(self, **request: Any) -> str:
+        """Create a machine and answer its path."""
+        answer = await self.api("POST", "/apps/app/machines", {"config": {"image": "i"}, **request})
+        assert answer.status == 200, answer.body
+        return f"/apps/app/machines/{answer.body['id']}"
+
+    async def started(self, **request: Any) -> str:
+        """Create a machine and wait until it is started."""
+        path = await self.create(**request)
+        await self.reach(path, "started")
+        return path
+
+    async def reach(self, path: str, state: str) -> None:
+        assert (await self.api("GET", f"{path}/wait?state={state}")).body == {"ok": True, "state": state}
+
+    async def state(self, path: str) -> str:
+        return str((await self.api("GET", path)).body["state"])
+
+    async def listed(self, query: str = "") -> list[str]:
+        return [machine["id"] for machine in (await self.api("GET", f"/apps/app/machines{query}")).body]
+
+
+@pytest.fixture
+def fast(
+    open_emulator: Callable[..., Awaitable[Emulator]], open_api: Callable[[str], Api], virtual: VirtualClock
+) -> Callable[..., Awaitable[Fast]]:
+    """`await fast(boot_delay_s=1)` → an emulator without processes, with such options."""
+
+    async def start(**options: Any) -> Fast:
+        emulator = await open_emulator("fast", clock=virtual, sleep=virtual.sleep, options=Options(**options))
+        return Fast(emulator, open_api(emulator.url), virtual)
+
+    return start
 
 
 @pytest.fixture(scope="session")
@@ -280,7 +335,9 @@ def on(
 
     async def make(runtime: str, **changes: Any) -> Box:
         emulator = await open_emulator(runtime)
-        return await create(open_api(emulator.url), **changes)
+        box = await create(open_api(emulator.url), **changes)
+        box.emulator = emulator
+        return box
 
     return make
 

@@ -99,16 +99,16 @@ def test_failed_save_leaves_the_record_before(ledger):
 def test_destroyed_machine_is_not_written_again(ledger):
     """The end of a machine is not saved: its directory is gone."""
     ledger.enter("destroyed", "destroy", "flyd")
-    ledger.set_metadata("a", "1")
+    ledger.set_metadata({"a": "1"})
     assert not ledger.directory.exists()
 
 
 def test_metadata_is_saved(ledger, clock):
     """A key is set and removed, now and for the next process; one that is not there is no error."""
-    ledger.set_metadata("a", "1")
-    ledger.set_metadata("b", "2")
-    ledger.set_metadata("a", None)
-    ledger.set_metadata("a", None)
+    ledger.set_metadata({"a": "1"})
+    ledger.set_metadata({"b": "2"})
+    ledger.set_metadata({"a": None})
+    ledger.set_metadata({"a": None})
     assert Ledger.read(ledger.directory, clock).config["metadata"] == {"b": "2"}
 
 

@@ -161,13 +161,6 @@ def test_what_a_boot_will_need_is_checked_before(config, status):
     assert (kept["files"], kept["stop_config"]) == (files, stop_config)
 
 
-def test_leases_are_501():
-    """A create that asks for a lease gets no machine without one."""
-    request = {"config": {"image": "i"}, "lease_ttl": 60}
-    text = "unimplemented: the emulator does not support lease_ttl"
-    assert refusal(requests.check_create, request) == (501, text)
-
-
 def test_file_content_is_base64():
     """`raw_value` is strict base64 and may be left out."""
     assert requests.file_content({"guest_path": "/a", "raw_value": "AP8="}) == b"\x00\xff"

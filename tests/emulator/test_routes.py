@@ -12,9 +12,7 @@ ONE = "/apps/app/machines/0123456789abcd"
 LACKING = [
     ("POST", f"{ONE}/suspend"),
     ("POST", f"{ONE}/restart"),
-    ("POST", f"{ONE}/signal"),
     ("POST", f"{ONE}/uncordon"),
-    ("GET", f"{ONE}/lease"),
     ("GET", f"{ONE}/versions"),
     ("GET", f"{ONE}/ps"),
     ("POST", f"{ONE}/memory/reclaim"),
@@ -48,6 +46,9 @@ FOUND = [
     ("POST", f"{ONE}/stop"),
     ("GET", f"{ONE}/wait"),
     ("GET", f"{ONE}/events"),
+    ("GET", f"{ONE}/lease"),
+    ("DELETE", f"{ONE}/lease"),
+    ("POST", f"{ONE}/exec"),
     ("GET", f"{ONE}/metadata"),
     ("GET", f"{ONE}/metadata/key"),
     ("DELETE", f"{ONE}/metadata/key"),
@@ -81,7 +82,7 @@ async def test_what_we_have_asks_for_the_machine(api):
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("PUT", "/apps/app/machines"), ("POST", ONE), ("GET", f"{ONE}/start"), ("PATCH", f"{ONE}/metadata")],
+    [("PUT", "/apps/app/machines"), ("PUT", ONE), ("GET", f"{ONE}/start"), ("DELETE", f"{ONE}/metadata")],
 )
 @pytest.mark.gen_test
 async def test_another_method_on_our_paths_is_501(api, method, path):
