@@ -60,8 +60,9 @@ async def serve(settings: Settings) -> int:
         return _complain(_cannot_listen(settings, error), 1)
     aether = Aether(settings)
     try:
-        await aether.start()
-    except (AetherError, EmulatorError, UserKeyError) as error:
+        if not await _start(aether, stopping):
+            return 0
+    except (AetherError, EmulatorError, UserKeyError, OSError) as error:
         return _complain(str(error), 1)
     server = HTTPServer(aether.application)
     server.add_sockets(sockets)
@@ -73,6 +74,20 @@ async def serve(settings: Settings) -> int:
     except TimeoutError:
         return _complain(f"did not stop within {STOP_TIMEOUT_S:.0f} s; local machines die with the server", 1)
     return 0
+
+
+async def _start(aether: Aether, stopping: asyncio.Event) -> bool:
+    """Start the program; a signal meanwhile ends that, and then False is returned."""
+    starting = asyncio.create_task(aether.start(), name="start")
+    signalled = asyncio.create_task(stopping.wait(), name="signal")
+    await asyncio.wait([starting, signalled], return_when=asyncio.FIRST_COMPLETED)
+    for task in (starting, signalled):
+        task.cancel()
+    await asyncio.wait([starting, signalled])
+    if starting.cancelled():
+        return False
+    starting.result()
+    return True
 
 
 async def _stop(server: HTTPServer, aether: Aether) -> None:
@@ -100,7 +115,7 @@ def _configure_log(log_format: str) -> None:
     handler.setFormatter(JsonFormatter() if log_format == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
-    logging.getLogger("tornado.access").setLevel(logging.WARNING)
+    logging.getLogger("tornado.access").setLevel(logging.ERROR)  # a client's mistake is told to the client
 
 
 def _complain(text: str, status: int) -> int:

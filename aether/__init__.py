@@ -32,3 +32,5 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
     errors         every deliberate error with its HTTP status and close code                (pure)
     emulator       the Fly Machines API on loopback; imports nothing from the rest of aether
 """
+
+__version__ = "0.1.0"

@@ -1,6 +1,5 @@
 """Composition root: settings → client → fleet → sweeper → routes."""
 
-import importlib.metadata
 import logging
 import secrets
 import time
@@ -12,11 +11,12 @@ import asyncssh
 from prometheus_client import CollectorRegistry
 from tornado.web import Application
 
-from aether import openapi
+from aether import __version__, openapi
 from aether.emulator.api import Emulator
 from aether.fleet import Fleet
 from aether.fly.client import FlyClient
 from aether.fly.config import Birth, SshNetwork
+from aether.fly.limits import RateLimit
 from aether.handlers.base import Doors, NotFoundHandler
 from aether.handlers.machines import MachineHandler, MachinesHandler, StartHandler, StopHandler
 from aether.handlers.ops import FleetCollector, JsonHandler, MetricsHandler, ReadyHandler
@@ -64,7 +64,12 @@ class Aether:
             await self._emulator.start()
             self._client = FlyClient(self._emulator.url, LOCAL_APP, token)
         else:
-            self._client = FlyClient(settings.fly_flaps_base_url, settings.fly_app_name, settings.fly_api_token)
+            self._client = FlyClient(
+                settings.fly_flaps_base_url,
+                settings.fly_app_name,
+                settings.fly_api_token,
+                limit=RateLimit(time.monotonic),
+            )
         self.fleet = Fleet(
             self._client,
             _birth(settings, user_key),
@@ -116,7 +121,7 @@ class Aether:
         }
 
     def _doors(self) -> Doors:
-        return Doors(self._settings.allowed_origins)
+        return Doors(self._settings.allowed_origins, self._settings.address)
 
     def _routes(self) -> list[tuple[str, type, dict[str, Any]]]:
         settings = self._settings
@@ -126,7 +131,6 @@ class Aether:
         page = Page(STATIC_DIR)
         registry = CollectorRegistry()
         registry.register(FleetCollector(self.fleet))
-        version = importlib.metadata.version("aether")
         return [
             (r"/machines", MachinesHandler, machine),
             (r"/machines/([^/]+)", MachineHandler, machine),
@@ -136,7 +140,7 @@ class Aether:
             (r"/healthz", JsonHandler, {**door, "answer": self._health()}),
             (r"/readyz", ReadyHandler, fleet),
             (r"/metrics", MetricsHandler, {**door, "registry": registry}),
-            (r"/openapi.json", JsonHandler, {**door, "answer": openapi.document(version)}),
+            (r"/openapi.json", JsonHandler, {**door, "answer": openapi.document(__version__)}),
             (r"/", RootHandler, door),
             (r"/terminal.html", PageHandler, {**door, "page": page}),
             (r"/xterm/(.+)", XtermHandler, {**door, "path": str(page.xterm_dir)}),

@@ -1,6 +1,7 @@
 """Fleet: the machines we manage, in memory. Fly is the record: at start the fleet is read from there."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 SSH_PORTS = range(20000, 30000)  # below Linux' ephemeral ports, so that no outgoing connection holds one
 PORT_ATTEMPTS = 5
+BIRTHS_DEADLINE_S = 5.0  # how long a shutdown waits for creates under way
 
 
 class Fleet:
@@ -59,6 +61,7 @@ class Fleet:
         self._clock = clock
         self._machines: dict[str, MachineLifecycle] = {}
         self._ports_being_born: set[int] = set()
+        self._born = asyncio.Event()
         self.being_born: set[str] = set()  # ids whose create is under way
         self.stillborn: set[str] = set()  # ids whose create failed, but perhaps made a machine
         self.destroyed: set[str] = set()  # Fly's ids of machines we destroyed: a stale list may still have them
@@ -153,6 +156,11 @@ class Fleet:
     async def close(self) -> None:
         """Let go of all machines without touching them; terminals close with "service restart"."""
         self._is_closing = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BIRTHS_DEADLINE_S):
+                while self.being_born:  # whoever asked gets an answer
+                    self._born.clear()
+                    await self._born.wait()
         error = ShuttingDown("The server restarts.")
         await asyncio.gather(*(entry.close(error) for entry in self._machines.values()))
 
@@ -180,6 +188,7 @@ class Fleet:
             raise
         finally:
             self.being_born.discard(machine.id)
+            self._born.set()
         machine.fly_machine_id = fly.id
         machine.instance_id = fly.instance_id
         machine.region = fly.region  # the one we got, not the one we asked for
@@ -214,7 +223,8 @@ class Fleet:
         )
         entry = MachineLifecycle(machine, self._transitions, link, self._clock)
         self._machines[machine.id] = entry
-        entry.settle()
+        if not self._is_closing:  # else the next server takes it from here
+            entry.settle()
 
     def _free_port(self) -> int:
         taken = {machine.ssh_port for machine in self.list()} | self._ports_being_born

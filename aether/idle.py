@@ -92,4 +92,4 @@ def duration(seconds: float) -> str:
     """Say a time-out as a person would: `10 minutes`, `90 seconds`."""
     if seconds >= 120 and seconds % 60 == 0:
         return f"{seconds / 60:.0f} minutes"
-    return f"{seconds:g} seconds"
+    return "1 second" if seconds == 1 else f"{seconds:g} seconds"

@@ -11,16 +11,15 @@ import time
 from collections.abc import Callable
 
 from aether.activity import ActivityPublisher
-from aether.errors import AetherError, MachineNotFound, MachineNotRunning, MachineStopped
+from aether.errors import AetherError, MachineNotFound, MachineNotRunning, MachineStopped, ShuttingDown
 from aether.fly.answers import FlyMachine
 from aether.fly.transitions import Transitions
-from aether.machines import Machine, MachineState, state_from_fly
+from aether.machines import HOST_UNREACHABLE, Machine, MachineState, state_from_fly
 from aether.ssh.client import SshLink
 from aether.terminals import Terminals
 
 log = logging.getLogger(__name__)
 
-HOST_UNREACHABLE = "host_unreachable"
 RUNNING, STOPPED = MachineState.RUNNING, MachineState.STOPPED
 
 
@@ -59,9 +58,13 @@ class MachineLifecycle:
         if self._heading is RUNNING and self.machine.state not in (STOPPED, MachineState.ERROR):
             return
         self._heading = RUNNING
-        if not self._is_driving():
-            self._enter(MachineState.STARTING)
-            self._drive_on()
+        if self._is_driving():
+            return
+        if self.machine.state is RUNNING:  # it could not be stopped, and now need not be
+            self.machine.error = None
+            return
+        self._enter(MachineState.STARTING)
+        self._drive_on()
 
     def stop(self, by: str) -> None:
         """Head for `stopped`; during a start: as soon as that one ends. `by` completes "Machine stopped …"."""
@@ -78,7 +81,13 @@ class MachineLifecycle:
         """Destroy the machine, whatever it is doing; all callers wait for the same end."""
         if self._destroying is None:
             self._destroying = asyncio.create_task(self._destroy(), name=f"destroy {self.machine.id}")
-        await asyncio.shield(self._destroying)
+        destroying = self._destroying
+        try:
+            await asyncio.shield(destroying)
+        except asyncio.CancelledError:
+            if destroying.cancelled():
+                raise ShuttingDown("the server is shutting down; delete the machine again in a moment") from None
+            raise
 
     async def close(self, error: AetherError) -> None:
         """Let go of the machine without touching it: end terminals with `error`, the connection and all tasks."""
@@ -95,11 +104,6 @@ class MachineLifecycle:
         """Say whether a transition of ours is under way: what Fly says now is about to change."""
         return self._is_driving() or self._destroying is not None
 
-    @property
-    def is_unreachable(self) -> bool:
-        """Whether Fly does not reach the machine's host, when we last heard."""
-        return self.machine.error is not None and self.machine.error["code"] == HOST_UNREACHABLE
-
     async def observe(self, fly: FlyMachine | None) -> None:
         """Take over what Fly says of a machine that we have left in peace: it may have stopped, or be gone."""
         if self.is_busy():
@@ -114,7 +118,7 @@ class MachineLifecycle:
             text = "Fly does not reach the machine's host; its state is from before. Wait, or delete the machine."
             self.machine.error = {"code": HOST_UNREACHABLE, "message": text}
             return
-        self.machine.error = None if self.is_unreachable else self.machine.error
+        self.machine.error = None if self.machine.is_unreachable else self.machine.error
         state = state_from_fly(fly.state)
         if state is RUNNING and self.machine.state is not RUNNING:
             self._note_started(fly)
@@ -144,7 +148,7 @@ class MachineLifecycle:
     async def _until_running(self) -> None:
         while self.machine.state is not RUNNING:
             if self._heading is not RUNNING or not self._is_driving():
-                raise MachineNotRunning(_not_running_text(self.machine))
+                raise MachineNotRunning(self.machine.why_no_terminal())
             await self.changed()
 
     async def changed(self) -> None:
@@ -193,8 +197,10 @@ class MachineLifecycle:
                 self._enter(RUNNING)
 
     async def _boot(self) -> None:
-        is_launching = self.machine.state is MachineState.CREATED
         self.machine.error = None
+        if self.machine.state is RUNNING:
+            return
+        is_launching = self.machine.state is MachineState.CREATED
         self._enter(MachineState.STARTING)
         self._run(await self._transitions.start(self.machine.fly_machine_id, is_launching))
 
@@ -242,9 +248,3 @@ class MachineLifecycle:
     def _refuse_if_destroying(self) -> None:
         if self._destroying is not None:
             raise MachineNotFound(f"machine {self.machine.id} is being deleted")
-
-
-def _not_running_text(machine: Machine) -> str:
-    if machine.error is not None:
-        return f"The machine is in error: {machine.error['message']}"
-    return f"The machine is {machine.state}; start it with POST /machines/{machine.id}/start."

@@ -22,6 +22,9 @@ OUTPUT_COUNTS_S = 3600.0
 """Output counts as activity for this long after the last input."""
 
 
+HOST_UNREACHABLE = "host_unreachable"
+
+
 class MachineState(enum.StrEnum):
     """The PRD's states. A destroyed machine has none: it is gone."""
 
@@ -105,6 +108,19 @@ class Machine:
         """A program wrote: that is activity only while somebody has typed lately, or `top` would bill for ever."""
         if now - self.last_input_at <= OUTPUT_COUNTS_S:
             self.last_activity_at = now
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether Fly does not reach the machine's host, when we last heard."""
+        return self.error is not None and self.error["code"] == HOST_UNREACHABLE
+
+    def why_no_terminal(self) -> str:
+        """Say why a terminal cannot be opened on a machine that does not run, and what to do."""
+        if self.state in (MachineState.CREATED, MachineState.STARTING):
+            return "The machine is about to be stopped again."
+        if self.error is not None:
+            return f"The machine is in error: {self.error['message']}"
+        return f"The machine is {self.state}; start it with POST /machines/{self.id}/start."
 
     def to_json(self, idle_stop_at: float | None) -> dict[str, Any]:
         """Return the public form; keys and their meaning are the README's."""

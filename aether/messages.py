@@ -15,6 +15,7 @@ from aether.errors import InvalidMessage
 from aether.machines import Guest, MachineSpec
 
 MAX_INPUT_CHARS = 1 << 20
+CPUS = [1, 2, 4, 8, 16]
 COLS = {"type": "integer", "minimum": 2, "maximum": 500}
 ROWS = {"type": "integer", "minimum": 1, "maximum": 300}
 
@@ -22,10 +23,18 @@ CREATE_MACHINE_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
-        "name": {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$(?!\\n)"},
-        "region": {"type": "string", "pattern": "^[a-z]{2,10}(,[a-z]{2,10})*$(?!\\n)"},
+        "name": {
+            "type": "string",
+            "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$(?!\\n)",
+            "description": "lower-case letters, digits and hyphens, at most 40, no hyphen at either end",
+        },
+        "region": {
+            "type": "string",
+            "description": "a Fly region such as iad, or several in order of preference: iad,dfw",
+            "pattern": "^[a-z]{2,10}(,[a-z]{2,10})*$(?!\\n)",
+        },
         "cpu_kind": {"enum": ["shared", "performance"]},
-        "cpus": {"enum": [1, 2, 4, 8, 16]},
+        "cpus": {"enum": CPUS},
         "memory_mb": {"type": "integer", "minimum": 256, "maximum": 131072, "multipleOf": 256},
     },
 }
@@ -93,6 +102,8 @@ def decode_create_machine(body: bytes, defaults: Guest) -> MachineSpec:
 
 def check_guest(guest: Guest) -> None:
     """Refuse sizes that Fly refuses (Fly docs, "Machine sizing"); raise InvalidMessage."""
+    if guest.cpus not in CPUS:
+        raise InvalidMessage(f"cpus must be one of {', '.join(map(str, CPUS))}, not {guest.cpus}", path="cpus")
     low, high, step = (256, 2048, 256) if guest.cpu_kind == "shared" else (2048, 8192, 1024)
     low, high = low * guest.cpus, high * guest.cpus
     if not low <= guest.memory_mb <= high or guest.memory_mb % step:
@@ -106,7 +117,8 @@ def check_guest(guest: Guest) -> None:
 def decode_terminal_query(arguments: dict[str, str]) -> TerminalQuery:
     """Decode the terminal URL's query (`cols`, `rows`, `reconnect`); raise InvalidMessage with the path."""
     wanted: dict[str, Any] = {
-        key: int(value) if value.isascii() and value.isdecimal() else value for key, value in arguments.items()
+        key: int(value) if value.isascii() and value.isdecimal() and len(value) < 10 else value
+        for key, value in arguments.items()
     }
     _check(_TERMINAL_QUERY, wanted)
     size = Resize(cols=wanted.get("cols", 80), rows=wanted.get("rows", 24))
@@ -149,6 +161,11 @@ def reconnected() -> str:
     )
 
 
+def _number(text: str) -> int | str:
+    """Read a query's number; what is none is left for the schema to refuse."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else text
+
+
 def _parse(text: str | bytes) -> Any:
     try:
         return json.loads(text)
@@ -162,4 +179,5 @@ def _check(validator: Draft202012Validator, wanted: Any) -> None:
     worst = best_match(validator.iter_errors(wanted))
     assert worst is not None
     path = ".".join(str(step) for step in worst.absolute_path)
-    raise InvalidMessage(worst.message[:300], path=path)
+    hint = worst.schema.get("description") if worst.validator == "pattern" and isinstance(worst.schema, dict) else None
+    raise InvalidMessage(f"must be {hint}" if hint else worst.message[:300], path=path)

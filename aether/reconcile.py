@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aether.errors import AetherError
+from aether.errors import AetherError, ProviderError
 from aether.fleet import Fleet
 from aether.fly import config
 from aether.fly.answers import FlyMachine
@@ -104,7 +104,7 @@ def _differs(entry: MachineLifecycle, fly: FlyMachine) -> bool:
     """Say whether Fly's view of a machine is worth a closer look."""
     is_running = state_from_fly(fly.state) is MachineState.RUNNING
     was_running = entry.machine.state is MachineState.RUNNING
-    has_changed = is_running is not was_running or entry.is_unreachable or not fly.is_reachable
+    has_changed = is_running is not was_running or entry.machine.is_unreachable or not fly.is_reachable
     return has_changed and not entry.is_busy()
 
 
@@ -114,6 +114,10 @@ def adopted(fly: FlyMachine, now: float) -> Machine | None:
     state = state_from_fly(fly.state)
     if state is None:
         state = MachineState.STOPPING if fly.state in ("stopping", "suspending") else MachineState.CREATED
+    error = None
+    if state is MachineState.ERROR:
+        text = f"The machine stopped {fly.why_stopped()}; start it again or delete it."
+        error = {"code": ProviderError.code, "message": text}
     try:
         return Machine(
             id=str(uuid.UUID(fly.metadata[config.META_ID])),
@@ -130,6 +134,7 @@ def adopted(fly: FlyMachine, now: float) -> Machine | None:
             fly_machine_id=fly.id,
             instance_id=fly.instance_id,
             private_ip=fly.private_ip,
+            error=error,
         )
     except (KeyError, ValueError, TypeError):
         return None

@@ -120,8 +120,6 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         """Wait until nothing of the session is left to run but the caller; call after `end`."""
         if self._task is not None and self._task is not asyncio.current_task():
             await asyncio.wait([self._task])
-        if self._channel is not None:
-            await self._channel.wait_closed()
 
     async def _open(self, attach: Callable[["TerminalSession"], Awaitable[object]]) -> None:
         try:

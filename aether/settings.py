@@ -62,7 +62,10 @@ def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[
 
 
 def _path(text: str) -> Path:
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def load(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Settin
     for setting in SETTINGS:
         env = setting.metadata["env"]
         flag = flags.get(setting.name)
-        text = flag if flag is not None else environ.get(env) or None
+        text = flag or environ.get(env) or None
         if text is None:
             continue
         try:

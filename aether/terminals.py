@@ -54,12 +54,13 @@ class Terminals:
         return session
 
     async def end(self, error: AetherError) -> None:
-        """End all sessions with `error`, and the connection."""
+        """End all sessions with `error`, and the connection: a machine that is frozen holds nobody up."""
         sessions = list(self._sessions)
         for session in sessions:
             session.end(error)
-        await asyncio.gather(*(session.wait_ended() for session in sessions))
         await self._link.close()
+        for session in sessions:
+            await session.wait_ended()  # no gather: a session that waits for itself must be seen to do so
 
     async def _attach(self, session: TerminalSession) -> None:
         await self._until_running()

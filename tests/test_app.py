@@ -6,6 +6,7 @@ import pytest
 from aether.app import Aether
 from aether.emulator.api import EmulatorError
 from aether.errors import ProviderError
+from aether.messages import MAX_INPUT_CHARS
 from aether.settings import load
 from aether.ssh.keys import UserKeyError
 
@@ -20,6 +21,12 @@ async def test_a_state_folder_belongs_to_one_server_at_a_time(aether, settings, 
     """A second server would run the same machines twice."""
     with pytest.raises(EmulatorError):
         await Aether(settings, clock).start()
+
+
+def test_silent_connections_are_kept_alive_and_messages_bounded(aether):
+    """Proxies cut what is silent for a minute; nobody sends us more than a paste."""
+    assert 0 < aether.application.settings["websocket_ping_interval"] < 60
+    assert aether.application.settings["websocket_max_message_size"] >= 6 * MAX_INPUT_CHARS
 
 
 @pytest.mark.gen_test

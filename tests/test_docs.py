@@ -1,11 +1,11 @@
 """README says what the code does: routes, settings, messages, errors."""
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 
+import aether as package
 from aether import errors, messages
 from aether.settings import SETTINGS, default_text
 
@@ -67,6 +67,4 @@ def test_every_link_to_a_file_leads_somewhere():
 
 def test_the_version_is_in_the_changelog():
     """Users read it before they upgrade."""
-    pyproject = (Path(__file__).parent.parent / "pyproject.toml").read_text()
-    version = tomllib.loads(pyproject)["project"]["version"]
-    assert f"## {version}" in CHANGELOG
+    assert f"## {package.__version__}" in CHANGELOG

@@ -30,7 +30,9 @@ def test_only_a_running_machine_can_be_idle(box, state):
     assert not is_idle(box, 600, 1e9)
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(600, "10 minutes"), (90, "90 seconds"), (0.5, "0.5 seconds")])
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(600, "10 minutes"), (1, "1 second"), (90, "90 seconds"), (0.5, "0.5 seconds")]
+)
 def test_a_time_out_is_said_as_a_person_would(seconds, said):
     """The user reads it in the terminal."""
     assert duration(seconds) == said

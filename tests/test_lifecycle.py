@@ -21,6 +21,7 @@ class Provider:
     """Transitions that end when the test says so. (The emulator cannot be held in the middle of a step.)"""
 
     def __init__(self):
+        self.begun = asyncio.Event()
         self.steps, self.gates, self.failing, self.fly = [], {}, {}, FlyMachine("148e", "box", "started", *[""] * 4)
 
     def gate(self, step):
@@ -28,6 +29,7 @@ class Provider:
 
     async def do(self, step):
         self.steps.append(step)
+        self.begun.set()
         await self.gate(step).wait()
         if step in self.failing:
             raise self.failing[step]
@@ -127,6 +129,32 @@ async def test_a_machine_that_could_not_be_stopped_is_still_running_and_says_so(
     box.stop("by user")
     await until(box, "stopped")
     assert box.machine.error is None
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_start_after_a_stop_that_failed_is_no_error(box, provider):
+    """The machine runs already: nothing is left to do."""
+    for step in ("launch", "stop"):
+        provider.gate(step).set()
+    box.settle()
+    await until(box, "running")
+    provider.failing["stop"] = ProviderError("try later")
+    box.stop("by user")
+    await until(box, "running")
+    box.start()
+    assert (box.machine.state, box.machine.error) == ("running", None)
+    assert provider.steps == ["launch", "stop"]
+
+
+@pytest.mark.gen_test
+async def test_a_delete_cut_short_by_the_shutdown_says_so(box, provider):
+    """Not a bare cancellation: the caller is told to come back."""
+    deleting = asyncio.ensure_future(box.destroy())
+    await provider.begun.wait()
+    await box.close(ShuttingDown("bye"))
+    with pytest.raises(ShuttingDown, match="delete the machine again"):
+        await deleting
 
 
 @pytest.mark.gen_test

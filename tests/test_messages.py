@@ -54,6 +54,11 @@ def test_a_body_that_does_not_fit_is_refused_with_the_path(body, path):
     assert refusal(messages.decode_create_machine, body, DEFAULTS).path == path
 
 
+def test_a_bad_name_is_explained_in_words():
+    """Nobody shall have to read a regular expression."""
+    assert "lower-case letters" in str(refusal(messages.decode_create_machine, b'{"name":"My Box"}', DEFAULTS))
+
+
 def test_input_is_decoded_to_the_bytes_that_the_shell_reads():
     """Terminal input is UTF-8."""
     assert messages.decode_terminal('{"type":"input","data":"é\\n"}') == Input("é\n".encode())

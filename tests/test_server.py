@@ -220,6 +220,44 @@ async def test_what_cannot_work_refuses_to_start_and_says_why(run, environ, stat
 
 
 @pytest.mark.gen_test
+async def test_a_signal_during_the_start_ends_it(run, tmp_path):
+    """A Fly that accepts and never answers keeps nobody from stopping."""
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "key")
+    accepted = asyncio.get_running_loop().create_future()
+    silent = await asyncio.start_server(lambda reader, writer: accepted.set_result(writer), "127.0.0.1", 0)
+    fly = {"FLY_API_TOKEN": "T", "FLY_APP_NAME": "app", "AETHER_SSH_PRIVATE_KEY_FILE": str(tmp_path / "key")}
+    url = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    server = await run("server.py", "--port=0", "--deployment", "refused", FLY_FLAPS_BASE_URL=url, **fly)
+    connection = await accepted
+    status, log = await server.end()
+    assert (status, "Traceback" in log) == (0, False)
+    connection.close()
+    silent.close()
+
+
+@pytest.mark.gen_test
+async def test_a_state_folder_that_cannot_be_used_is_said(run, tmp_path):
+    """One line that names the folder."""
+    (tmp_path / "file").touch()
+    server = await run("server.py", "--port=0", "--state-dir", str(tmp_path / "file"), "--deployment", "refused")
+    _, log = await server.process.communicate()
+    assert server.process.returncode == 1
+    assert str(tmp_path / "file") in log.decode()
+    assert "Traceback" not in log.decode()
+
+
+@pytest.mark.gen_test
+async def test_requests_under_way_at_the_shutdown_are_answered(run, ask):
+    """Each is done, or told to come back; nothing crashes."""
+    server = await run("server.py", "--port", "0")
+    asking = [asyncio.ensure_future(ask(server.url, "POST", "/machines")) for _ in range(5)]
+    await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+    status, log = await server.end()
+    assert (status, "Traceback" in log) == (0, False)
+    assert {(await one)[0] for one in asking} <= {201, 503}
+
+
+@pytest.mark.gen_test
 async def test_a_port_in_use_is_said_with_what_to_try(run):
     """`try --port N`."""
     server = await run("server.py", "--port", "0")

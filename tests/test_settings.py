@@ -28,6 +28,11 @@ def test_a_flag_wins_over_the_environment():
     assert load([], {"AETHER_PORT": "2"}).port == 2
 
 
+def test_an_empty_value_is_as_good_as_none():
+    """`--state-dir ""` is not the current folder."""
+    assert load(["--state-dir", ""], {"AETHER_PORT": ""}) == load([], {})
+
+
 def test_every_setting_but_the_secrets_has_a_flag():
     """Command lines are readable by all users of a computer, so secrets come by the environment only."""
     for setting in SETTINGS:
@@ -75,6 +80,8 @@ def test_a_half_configured_fly_is_refused_with_what_is_missing(missing, named):
         ({"AETHER_ADDRESS": "0.0.0.0"}, "reverse proxy"),
         ({"AETHER_MEMORY_MB": "300"}, "AETHER_MEMORY_MB"),
         ({"AETHER_CPUS": "2.5"}, "AETHER_CPUS"),
+        ({"AETHER_CPUS": "3"}, "AETHER_CPUS"),
+        ({"AETHER_STATE_DIR": "~nosuchuser/x"}, "AETHER_STATE_DIR"),
         ({"AETHER_SSH_PRIVATE_KEY": "a", "AETHER_SSH_PRIVATE_KEY_FILE": "b"}, "keep one"),
         ({"AETHER_SSH_NETWORK": "private"}, "AETHER_SSH_NETWORK"),
         ({**FLY, "FLY_FLAPS_BASE_URL": "api.machines.dev"}, "http://"),

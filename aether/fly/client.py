@@ -8,7 +8,6 @@ import asyncio
 import json
 import logging
 import random
-import time
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from tornado.httpclient import HTTPError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 
-from aether.errors import ProviderError, ProviderTimeout
+from aether.errors import ProviderError, ProviderTimeout, ShuttingDown
 from aether.fly import answers
 from aether.fly.answers import FlyMachine
 from aether.fly.limits import RateLimit
@@ -43,18 +42,20 @@ class FlyClient:
         app_name: str,
         token: str,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        clock: Callable[[], float] = time.monotonic,
+        limit: RateLimit | None = None,
         call_timeout_s: float = CALL_TIMEOUT_S,
     ) -> None:
         self._machines_url = f"{base_url.rstrip('/')}/v1/apps/{urllib.parse.quote(app_name, safe='')}/machines"
         self._authorization = authorization(token)
         self._pause = pause
         self._call_timeout_s = call_timeout_s
-        self._limit = RateLimit(clock)
+        self._limit = limit
+        self._is_closed = False
         self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=MAX_CALLS)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Give the connections back; calls made from now on raise ShuttingDown."""
+        self._is_closed = True
         self._http.close()
 
     async def create(self, name: str, region: str, config: dict[str, Any]) -> FlyMachine:
@@ -147,8 +148,7 @@ class FlyClient:
         what = f"{method} {path or '/'}"
         for attempt in range(1, attempts + 1):
             is_last = attempt == attempts
-            if delay_s := self._limit.reserve(action, path.split("/")[1] if path else "app"):
-                await self._pause(delay_s)
+            await self._await_turn(action, path)
             try:
                 response = await self._fetch(request)
             except (HTTPError, OSError) as failure:
@@ -164,6 +164,14 @@ class FlyClient:
                     raise error
             await self._pause(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")
+
+    async def _await_turn(self, action: str, path: str) -> None:
+        """Wait as long as the rate limit of this action on this machine, or the app, asks for."""
+        identifier = path.split("/")[1] if path else "app"
+        if self._limit is not None and (delay_s := self._limit.reserve(action, identifier)):
+            await self._pause(delay_s)
+        if self._is_closed:
+            raise ShuttingDown("the server is shutting down; try again in a moment")
 
     async def _fetch(self, request: HTTPRequest) -> HTTPResponse:
         """Fetch; a caller that is cancelled leaves a call that cannot be taken back, and nobody hears its end."""

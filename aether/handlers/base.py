@@ -21,29 +21,29 @@ class Doors:
     host that was asked, or one of `allowed_origins`.
     """
 
-    def __init__(self, allowed_origins: Sequence[str]) -> None:
+    def __init__(self, allowed_origins: Sequence[str], address: str = "127.0.0.1") -> None:
+        self._names = LOOPBACK_NAMES | {f"[{address}]" if ":" in address else address}
         self._origins = frozenset(origin.lower() for origin in allowed_origins)
         self._hosts = frozenset(urllib.parse.urlsplit(origin).netloc for origin in self._origins)
 
     def check(self, host: str, origin: str | None) -> None:
         """Raise NotAllowed unless both are ours; a request without an Origin is not from another site's page."""
         host = host.lower()
-        if _without_port(host) not in LOOPBACK_NAMES and host not in self._hosts:
+        if _without_port(host) not in self._names and host not in self._hosts:
             raise NotAllowed(
                 f"Host {host!r} is not this server; expected {self._expected()}. "
                 "Behind a reverse proxy, set AETHER_ALLOWED_ORIGINS to the origin the browser sees"
             )
         if origin is None or origin.lower() in self._origins:
             return
-        parts = urllib.parse.urlsplit(origin.lower())
-        if parts.scheme not in ("http", "https") or parts.netloc != host:
+        if origin.lower() not in (f"http://{host}", f"https://{host}"):
             raise NotAllowed(
                 f"Origin {origin!r} may not use the server at {host!r}; expected the same host, or {self._expected()}. "
                 "Behind a reverse proxy, set AETHER_ALLOWED_ORIGINS to the origin the browser sees"
             )
 
     def _expected(self) -> str:
-        return "one of " + ", ".join(sorted(LOOPBACK_NAMES) + sorted(self._origins))
+        return "one of " + ", ".join(sorted(self._names) + sorted(self._origins))
 
 
 class BaseHandler(RequestHandler):
@@ -64,6 +64,11 @@ class BaseHandler(RequestHandler):
         except NotAllowed as error:
             log.warning("%s %s refused: %s", self.request.method, self.request.path, error)
             raise
+
+    async def head(self, *args: str) -> None:
+        """Answer as to GET; Tornado leaves the body out."""
+        if (answer := self.get(*args)) is not None:
+            await answer
 
     def set_default_headers(self) -> None:
         """Answers are data: not cached, not sniffed, not framed, never a document that may load something."""
@@ -107,6 +112,8 @@ def _as_aether_error(error: BaseException | None, status_code: int, path: str) -
         return RouteNotFound(f"there is nothing at {path}; /openapi.json lists the calls")
     if status_code == 405:
         return MethodNotAllowed(f"{path} does not have this method; /openapi.json lists the calls")
-    if status_code == 400:
+    if status_code == 403:
+        return NotAllowed(f"{path} is out of reach")
+    if 400 <= status_code < 500:
         return InvalidMessage(str(error) if isinstance(error, HTTPError) else "the request is malformed")
     return AetherError("the server failed to do this; its log says why")

@@ -10,7 +10,7 @@ from tornado.web import StaticFileHandler
 
 from aether.handlers.base import BaseHandler, Doors
 
-CDN = "https://cdn.jsdelivr.net"
+CDN = "https://cdn.jsdelivr.net/npm/@xterm/"
 
 
 class Page:

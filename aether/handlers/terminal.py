@@ -27,7 +27,9 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
 
     async def get(self, machine_id: str) -> None:
         """Decode the query, then upgrade."""
-        if self.request.headers.get("Upgrade", "").lower() != "websocket":
+        headers = self.request.headers
+        is_upgrade = "upgrade" in headers.get("Connection", "").lower() and headers.get("Sec-WebSocket-Version") == "13"
+        if headers.get("Upgrade", "").lower() != "websocket" or not is_upgrade:
             raise InvalidMessage("this is a WebSocket; connect to it with one, as /terminal.html does")
         arguments = {name: self.get_query_argument(name) for name in self.request.query_arguments}
         self.query = messages.decode_terminal_query(arguments)

@@ -64,10 +64,19 @@ def load_user_key(pem: str, path: Path | None) -> asyncssh.SSHKey:
 def load_or_make_user_key(path: Path) -> asyncssh.SSHKey:
     """Load the key at `path`, or make it there, readable by its owner only; raise UserKeyError."""
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key = asyncssh.generate_private_key(ALGORITHM, comment="aether")
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(key.export_private_key())
-        draft.replace(path)  # whole or not at all, whatever is cut off here
+        try:
+            _make_user_key(path)
+        except OSError as error:
+            raise UserKeyError(
+                f"the state folder {path.parent} cannot be written: {error.strerror}; choose another with --state-dir"
+            ) from error
     return load_user_key("", path)
+
+
+def _make_user_key(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = asyncssh.generate_private_key(ALGORITHM, comment="aether")
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(key.export_private_key())
+    draft.replace(path)  # whole or not at all, whatever is cut off here

@@ -1,7 +1,6 @@
 """A Fly that says what a test wants, and the real emulator."""
 
 import asyncio
-import itertools
 
 import pytest
 from tornado.httpserver import HTTPServer
@@ -63,8 +62,7 @@ def fly(io_loop):
 
 @pytest.fixture
 def scripted_client(fly):
-    seldom = itertools.count(0.0, 10.0).__next__  # calls so far apart that no limit delays them
-    client = FlyClient(fly.url, "my app", "T", fly.pause, seldom)
+    client = FlyClient(fly.url, "my app", "T", fly.pause)
     yield client
     client.close()
 

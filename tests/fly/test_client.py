@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from aether.errors import LimitExceeded, ProviderError, ProviderTimeout
+from aether.errors import LimitExceeded, ProviderError, ProviderTimeout, ShuttingDown
 from aether.fly import client as module
 from aether.fly.client import FlyClient, authorization
+from aether.fly.limits import RateLimit
 
 BOX = json.dumps({"id": "148e", "state": "started"})
 
@@ -102,6 +103,29 @@ class HangingHttp:
 
     def close(self):
         pass
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_redirect_is_not_followed(fly, scripted_client):
+    """The token goes to Fly and to nobody else."""
+    fly.answers += [(302, "", ("Location", fly.url + "/elsewhere"))]
+    with pytest.raises(ProviderError):
+        await scripted_client.get("148e")
+    assert len(fly.seen) == 1
+
+
+@pytest.mark.gen_test
+async def test_calls_wait_for_their_turn(fly, clock):
+    """Three at once, then one a second: Fly's limit is kept on our side."""
+    client = FlyClient(fly.url, "app", "T", fly.pause, RateLimit(clock))
+    fly.answers += [(200, "{}")] * 4
+    for _ in range(4):
+        await client.start("148e")
+    assert fly.pauses == [1.0]
+    client.close()
+    with pytest.raises(ShuttingDown):
+        await client.start("148e")
 
 
 @pytest.mark.gen_test

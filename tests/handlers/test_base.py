@@ -39,6 +39,7 @@ def test_our_own_names_are_let_in(host, origin):
         ("127.0.0.1:8080", "http://127.0.0.1:3000"),
         ("127.0.0.1:8080", "null"),
         ("127.0.0.1:8080", "file://"),
+        ("127.0.0.1:8080", "http://[bad"),
         ("127.0.0.1:8080", "ftp://127.0.0.1:8080"),
         ("127.0.0.1:8080", "http://aether.example.com"),
     ],
@@ -47,6 +48,11 @@ def test_other_names_are_not(host, origin):
     """DNS rebinding shows in Host, another site's page in Origin."""
     with pytest.raises(NotAllowed, match="AETHER_ALLOWED_ORIGINS"):
         Doors([PROXY]).check(host, origin)
+
+
+def test_the_address_that_is_listened_on_is_ours():
+    """`--address 127.0.0.2` is loopback, too."""
+    Doors([], "127.0.0.2").check("127.0.0.2:8080", "http://127.0.0.2:8080")
 
 
 def test_every_route_is_behind_the_doors(aether):
@@ -87,6 +93,22 @@ async def test_answers_are_not_cached_sniffed_or_framed(call):
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert "Server" not in headers
+
+
+@pytest.mark.gen_test
+async def test_head_is_answered_as_get_without_a_body(call):
+    """`curl -I`, and some health checkers."""
+    for path in ("/healthz", "/machines", "/terminal.html"):
+        response = await call("HEAD", path)
+        assert (response.code, response.body) == (200, b"")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("headers", [{"Upgrade": "websocket"}, {"Connection": "Upgrade"}])
+async def test_half_an_upgrade_is_refused_in_the_one_error_shape(call, headers):
+    """Tornado's own answers are plain text."""
+    response = await call("GET", "/machines/x/terminal", headers=headers)
+    assert (response.code, json.loads(response.body)["error"]["code"]) == (400, "invalid_message")
 
 
 @pytest.mark.gen_test

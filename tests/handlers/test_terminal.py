@@ -136,6 +136,38 @@ async def test_a_delete_ends_everything_the_machine_started(machine, terminal, c
 
 
 @pytest.mark.gen_test
+async def test_a_machine_that_dies_under_its_terminals_tells_them_all(aether, machine, terminal, until_state):
+    """`kill -9 -1` ends all there is in the machine; its terminals hear what became of it, and nothing hangs."""
+    box = await machine()
+    one, two = await terminal(box["id"]), await terminal(box["id"])
+    await one.until(PROMPT)
+    await two.until(PROMPT)
+    await one.type("kill -9 -1\n" if aether._emulator.sandboxed else f"kill -9 {guest_pid()}\n")
+    assert {await one.until_closed(), await two.until_closed()} <= {1000, 4410, 4502}
+    await aether.sweeper.sweep()
+
+
+@pytest.mark.gen_test
+async def test_a_frozen_machine_holds_up_neither_its_deletion_nor_its_terminals(machine, terminal, call):
+    """Its SSH server answers nothing any more; it goes all the same."""
+    box = await machine()
+    tty = await terminal(box["id"])
+    await tty.until(PROMPT)
+    guest = psutil.Process(guest_pid())
+    guest.suspend()
+    assert (await call("DELETE", f"/machines/{box['id']}")).code == 204
+    assert await tty.until_closed() == 4404
+
+
+def guest_pid():
+    """Return the process id of the one machine's SSH server."""
+    (guest,) = [
+        one for one in psutil.Process().children(recursive=True) if "aether.emulator.guest" in one.cmdline()[:6]
+    ]
+    return guest.pid
+
+
+@pytest.mark.gen_test
 async def test_a_terminal_on_nothing_closes_4404(terminal):
     """The browser cannot see an HTTP status, so the refusal is a close code."""
     tty = await terminal("nobody")
@@ -189,7 +221,7 @@ async def test_closing_the_tab_hangs_up_the_shell(machine, terminal):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("query", ["?cols=1", "?rows=x", "?shell=zsh"])
+@pytest.mark.parametrize("query", ["?cols=1", "?rows=x", "?shell=zsh", "?cols=" + "9" * 5000])
 async def test_a_bad_query_is_refused_before_the_upgrade(machine, base_url, query):
     """400 in the one error shape."""
     box = await machine()

@@ -1,0 +1,91 @@
+"""process: the line to a guest, with real guests."""
+
+import asyncio
+
+import pytest
+
+from aether.emulator.options import Options
+
+
+@pytest.fixture
+def run(box):
+    """`await run("sh", "-c", …, stdin=…)` → status and body of an exec in a real machine."""
+
+    async def call(*command, **request):
+        answer = await box.api("POST", f"{box.path}/exec", {"command": command, **request})
+        return answer.status, answer.body
+
+    return call
+
+
+@pytest.mark.gen_test
+async def test_command_and_outcome(run):
+    """A command's output, both kinds, and its exit code are the answer, 200 even if it failed."""
+    outcome = {"exit_code": 3, "exit_signal": 0, "stdout": "in ü\n", "stderr": "bad\n"}
+    assert await run("sh", "-c", "cat; echo bad >&2; exit 3", stdin="in ü\n") == (200, outcome)
+
+
+@pytest.mark.gen_test
+async def test_command_is_inside(run, box):
+    """A command sees the machine's own environment and files."""
+    await box.run("echo mine > file")
+    _, body = await run("sh", "-c", "cat ~/file; echo $FLY_MACHINE_ID $USER")
+    assert body["stdout"] == f"mine\n{box.id} coder\n"
+
+
+@pytest.mark.gen_test
+async def test_commands_side_by_side(run):
+    """Many commands run at once and each gets its own outcome."""
+    outcomes = await asyncio.gather(*(run("sh", "-c", f"sleep 0.0{n}; echo {n}") for n in range(8)))
+    assert [body["stdout"] for _, body in outcomes] == [f"{n}\n" for n in range(8)]
+
+
+@pytest.mark.gen_test
+async def test_deprecated_form(box):
+    """`cmd`, one string, is what fly-go still sends."""
+    answer = await box.api("POST", f"{box.path}/exec", {"cmd": "echo 'a b'"})
+    assert answer.body["stdout"] == "a b\n"
+    assert (await box.api("POST", f"{box.path}/exec", {})).status == 400
+
+
+@pytest.mark.gen_test
+async def test_command_that_takes_too_long_is_killed(
+    open_emulator, open_api, create, virtual, marker, sleepers, eventually
+):
+    """After its time-out, or thirty seconds, a command is 408 and dead."""
+    emulator = await open_emulator(clock=virtual, sleep=virtual.sleep, options=Options())
+    box = await create(open_api(emulator.url))
+    asking = asyncio.create_task(box.api("POST", f"{box.path}/exec", {"command": ["sleep", marker], "timeout": 60}))
+    await eventually(lambda: sleepers(marker))
+    await virtual.advance(30)
+    answer = await asking
+    assert (answer.status, answer.body["error"][:17]) == (408, "deadline_exceeded")
+    await eventually(lambda: not sleepers(marker))
+
+
+@pytest.mark.gen_test
+async def test_machine_that_stops_meanwhile(box, marker, sleepers, eventually):
+    """A command of a machine that stops has no outcome."""
+    asking = asyncio.create_task(box.api("POST", f"{box.path}/exec", {"command": ["sleep", marker]}))
+    await eventually(lambda: sleepers(marker))
+    await box.stop(timeout="0s")
+    assert (await asking).status == 412
+    assert (await box.api("POST", f"{box.path}/exec", {"command": ["true"]})).status == 412
+
+
+@pytest.mark.gen_test
+async def test_crash_of_a_real_process(box, open_emulator):
+    """A crash ends the process and has the exit code that was asked for."""
+    emulator = box.emulator
+    await emulator.crash(box.id, exit_code=7)
+    exit_event = (await box.read())["events"][0]["request"]["exit_event"]
+    assert (exit_event["exit_code"], exit_event["requested_stop"]) == (7, False)
+
+
+@pytest.mark.gen_test
+async def test_update_of_a_real_machine(box, config):
+    """An updated machine runs again, at another port with another environment."""
+    changed = config(env={"GREETING": "hello"})
+    box.record = (await box.api("POST", box.path, {"config": changed})).body
+    await box.wait("started")
+    assert await box.run("echo $GREETING") == "hello\n"
