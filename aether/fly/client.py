@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 CALL_TIMEOUT_S = 30.0
 WAIT_RANGE_S = (1, 60)  # outside: 400 "value must be inside range [1s, 1m0s]"
 ATTEMPTS = 4
-PASSING_STATUSES = frozenset({429, 500, 502, 503, 504})
+PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 MAX_CALLS = 2000  # `wait` holds a connection for up to a minute, one for each machine in transition
 
 
@@ -67,16 +67,16 @@ class FlyClient:
         if region:
             body["region"] = region
         answer = await self._request("create", "POST", "", body=body, more_s=self._call_timeout_s, attempts=1)
-        return answers.machine(answer)
+        return answers.machine(answers.decode("a creation", answer))
 
     async def get(self, machine_id: str) -> FlyMachine:
         """Read one machine; a destroyed one still answers for a while, with state `destroyed`."""
-        return answers.machine(await self._request("get", "GET", f"/{machine_id}"))
+        return answers.machine(answers.decode("a machine", await self._request("get", "GET", f"/{machine_id}")))
 
     async def list(self, metadata: dict[str, str]) -> list[FlyMachine]:
         """List the living machines that carry all of `metadata`."""
         query = {f"metadata.{key}": value for key, value in metadata.items()}
-        answer = await self._request("list", "GET", "", query=query)
+        answer = answers.decode("a list", await self._request("list", "GET", "", query=query))
         if not isinstance(answer, list):
             raise ProviderError("Fly answered the list of machines with something else; try again")
         return [answers.machine(item) for item in answer]
@@ -130,8 +130,8 @@ class FlyClient:
         body: dict[str, Any] | None = None,
         more_s: float = 0.0,
         attempts: int = ATTEMPTS,
-    ) -> Any:
-        """Make one call and decode its answer, with retries where the failure may pass.
+    ) -> bytes:
+        """Make one call and return its answer, with retries where the failure may pass.
 
         `more_s` is how much longer than other calls it may take: Fly holds a `wait` back for as long as it was asked.
         """
@@ -156,8 +156,9 @@ class FlyClient:
                     raise _unreachable(what, failure) from failure
             else:
                 if response.code < 300:
-                    return answers.decode(what, response.body)
-                if is_last or response.code not in PASSING_STATUSES:
+                    return response.body
+                is_answer = action == "wait" and response.code == 408  # "failed to reach desired state"
+                if is_last or is_answer or response.code not in PASSING_STATUSES:
                     request_id = response.headers.get("fly-request-id", "none")
                     error = answers.refusal(what, response.code, response.body, request_id)
                     log.warning("%s", error)

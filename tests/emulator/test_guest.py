@@ -6,6 +6,8 @@ import hashlib
 import asyncssh
 import pytest
 
+plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
+
 
 @pytest.mark.gen_test
 async def test_prompt(box):
@@ -16,6 +18,7 @@ async def test_prompt(box):
         await terminal.until(b"coder@aether:/usr$ ")
 
 
+@plain
 @pytest.mark.gen_test
 async def test_only_the_key_logs_in(box):
     """Another key, another user, a password: none gets in."""
@@ -26,6 +29,7 @@ async def test_only_the_key_logs_in(box):
                 pass
 
 
+@plain
 @pytest.mark.gen_test
 async def test_own_authorized_keys_count_at_once(box):
     """A key the user adds to ~/.ssh/authorized_keys may log in from then on."""
@@ -52,6 +56,7 @@ async def test_environment_is_fresh(runtime, on, monkeypatch):
     assert "secret" not in await box.run("cat /proc/$PPID/environ | tr '\\0' '\\n' | grep -e FLY_A -e AETHER_T; true")
 
 
+@plain
 @pytest.mark.gen_test
 async def test_resize(box):
     """The terminal has the client's size, first and after each change."""
@@ -64,6 +69,7 @@ async def test_resize(box):
         await terminal.until(b"19 72\r\n")
 
 
+@plain
 @pytest.mark.gen_test
 async def test_utf8(box):
     """Characters of several bytes pass both ways, and backspace erases a whole one."""
@@ -90,6 +96,7 @@ async def test_interrupt(box):
         await terminal.until(b"130\r\n")
 
 
+@plain
 @pytest.mark.gen_test
 async def test_exit_status(box):
     """The exit status of a shell or command arrives, or the signal that ended it."""
@@ -103,6 +110,7 @@ async def test_exit_status(box):
         assert (await connection.run("kill -TERM $$")).exit_signal[0] == "TERM"
 
 
+@plain
 @pytest.mark.parametrize("command", [None, "seq 200000"])
 @pytest.mark.gen_test
 async def test_output_before_the_exit_is_complete(box, command):
@@ -116,6 +124,7 @@ async def test_output_before_the_exit_is_complete(box, command):
     assert lines == [*(b"%d" % n for n in range(1, 200001)), b""]
 
 
+@plain
 @pytest.mark.gen_test
 async def test_slow_reader_gets_everything(box):
     """A client that does not read stops the command; nothing is lost."""
@@ -128,6 +137,7 @@ async def test_slow_reader_gets_everything(box):
     assert output.split(b"\r\n")[1:] == [*(b"%d" % n for n in range(2, 300001)), b"end"]
 
 
+@plain
 @pytest.mark.gen_test
 async def test_big_input_arrives_whole(box):
     """1 MiB of input reaches a program on a terminal and one on a pipe."""
@@ -142,6 +152,7 @@ async def test_big_input_arrives_whole(box):
         assert (await terminal.rest()).split()[0] == digest
 
 
+@plain
 @pytest.mark.gen_test
 async def test_big_input_to_a_raw_terminal(box):
     """Input a slow program has not read yet waits; raw mode has no lines to lose."""
@@ -153,6 +164,7 @@ async def test_big_input_to_a_raw_terminal(box):
         assert hashlib.sha256(b"x" * size).hexdigest().encode() in await terminal.rest()
 
 
+@plain
 @pytest.mark.gen_test
 async def test_streams_are_separate_without_a_terminal(box):
     """Without a PTY standard error has its own stream and end of input closes the pipe."""
@@ -204,6 +216,7 @@ async def test_stop_ends_open_terminals(box):
         await terminal.process.wait_closed()
 
 
+@plain
 @pytest.mark.gen_test
 async def test_guest_has_one_thread(box):
     """The guest forks, so it must have a single thread (os.fork, Python 3.12)."""

@@ -8,12 +8,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
+
 
 def entries(directory: Path, *names: str) -> list[Path]:
     """List what is in some subdirectories."""
     return [entry for name in names for entry in (directory / name).iterdir()]
 
 
+@plain
 @pytest.mark.gen_test
 async def test_states_and_events_in_order(box):
     """A machine is created, starting, started, stopping, stopped; events are newest first, in milliseconds."""
@@ -27,6 +30,7 @@ async def test_states_and_events_in_order(box):
     assert (await box.api("GET", f"{box.path}/events?limit=2")).body == record["events"][:2]
 
 
+@plain
 @pytest.mark.gen_test
 async def test_start_and_stop_where_nothing_is_to_do(box):
     """Start on a started machine and stop on a stopped one are 200."""
@@ -52,6 +56,7 @@ async def test_start_too_early_is_412(api, config):
     assert {answer.body["error"] for answer in answers[:-1]} <= {text}
 
 
+@plain
 @pytest.mark.gen_test
 async def test_start_while_stopping_is_412(box):
     """A stopping machine cannot be started until it has stopped."""
@@ -65,6 +70,7 @@ async def test_start_while_stopping_is_412(box):
     assert (await box.read())["state"] in {"destroying", "destroyed"}
 
 
+@plain
 @pytest.mark.gen_test
 async def test_destroy_needs_force_when_running(box):
     """A running machine is destroyed only by force; then GET answers 200 `destroyed` and a wait for more is 404."""
@@ -96,6 +102,7 @@ async def test_files_persist_if_asked(box):
     assert await box.run("cat file; tail -n1 .bashrc; ls .profile 2>&1 | wc -l") == "mine\nexport MINE=1\n1\n"
 
 
+@plain
 @pytest.mark.gen_test
 async def test_files_are_wiped_by_default(runtime, on):
     """A plain root filesystem is reset between stop and start, as Fly's is; `files` are written again."""
@@ -106,6 +113,7 @@ async def test_files_are_wiped_by_default(runtime, on):
     assert "file" not in (await box.run("ls -A")).split()
 
 
+@plain
 @pytest.mark.gen_test
 async def test_host_key_survives_a_stop(box):
     """A machine keeps its host key as long as its root filesystem."""
@@ -147,6 +155,7 @@ async def test_planted_symlink_leads_nowhere(runtime, on, encode, tmp_path, link
     assert await box.run("cat .ssh/authorized_keys") == "# new\n"
 
 
+@plain
 @pytest.mark.gen_test
 async def test_restart_shows_the_machines_stopped(runtime, open_emulator, open_api, create):
     """Another emulator on the same state directory has the same machines, stopped, with their files."""
@@ -188,6 +197,7 @@ async def test_destroyed_machine_is_not_kept(open_emulator, open_api, create):
     assert (await box.api("GET", box.path)).status == 404
 
 
+@plain
 @pytest.mark.gen_test
 async def test_record_is_private(box, state_dir):
     """Nobody but its owner reads the state directory: `files` carry keys."""
@@ -196,6 +206,7 @@ async def test_record_is_private(box, state_dir):
     assert oct((directory / "machine.json").stat().st_mode & 0o777) == "0o600"
 
 
+@plain
 @pytest.mark.gen_test
 async def test_port_taken_at_start_leaves_it_stopped(box):
     """A start that does not get its port is answered, then the machine is `stopped` with the reason."""
@@ -208,6 +219,7 @@ async def test_port_taken_at_start_leaves_it_stopped(box):
     await box.start()
 
 
+@plain
 @pytest.mark.gen_test
 async def test_port_refuses_when_stopped(box):
     """Nothing listens on the SSH port of a machine that does not run."""

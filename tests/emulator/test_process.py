@@ -6,6 +6,8 @@ import pytest
 
 from aether.emulator.options import Options
 
+plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
+
 
 @pytest.fixture
 def run(box):
@@ -33,6 +35,7 @@ async def test_command_is_inside(run, box):
     assert body["stdout"] == f"mine\n{box.id} coder\n"
 
 
+@plain
 @pytest.mark.gen_test
 async def test_commands_side_by_side(run):
     """Many commands run at once and each gets its own outcome."""
@@ -40,6 +43,7 @@ async def test_commands_side_by_side(run):
     assert [body["stdout"] for _, body in outcomes] == [f"{n}\n" for n in range(8)]
 
 
+@plain
 @pytest.mark.gen_test
 async def test_deprecated_form(box):
     """`cmd`, one string, is what fly-go still sends."""
@@ -63,6 +67,7 @@ async def test_command_that_takes_too_long_is_killed(
     await eventually(lambda: not sleepers(marker))
 
 
+@plain
 @pytest.mark.gen_test
 async def test_machine_that_stops_meanwhile(box, marker, sleepers, eventually):
     """A command of a machine that stops has no outcome."""
