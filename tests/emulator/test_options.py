@@ -1,5 +1,6 @@
 """options: what is settable, and what no emulator can be."""
 
+import inspect
 import re
 from dataclasses import fields
 
@@ -17,7 +18,7 @@ def test_defaults_are_fast_and_unlimited():
 
 def test_every_option_is_documented():
     """The docstring names each option and no other."""
-    named = re.findall(r"^        ([a-z_]+): ", Options.__doc__, re.MULTILINE)
+    named = re.findall(r"^    ([a-z_]+): ", inspect.getdoc(Options), re.MULTILINE)
     assert named == [field.name for field in fields(Options)]
 
 
