@@ -60,7 +60,9 @@ class Aether:
         user_key = _user_key(settings)
         if settings.is_local:
             token = secrets.token_urlsafe(32)
-            self._emulator = Emulator(state_dir=settings.state_dir / "emulator", token=token)
+            keys = [settings.ssh_private_key_file] if settings.ssh_private_key_file else []
+            hidden = [settings.state_dir, *keys]
+            self._emulator = Emulator(state_dir=settings.state_dir / "emulator", token=token, hidden=hidden)
             await self._emulator.start()
             self._client = FlyClient(self._emulator.url, LOCAL_APP, token)
         else:

@@ -23,7 +23,14 @@ _DELAYS = {
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m aether.emulator", description=__doc__)
-    parser.add_argument("--port", type=int, default=4280, help="port on 127.0.0.1; 0 = any (default: %(default)s)")
+    parser.add_argument(
+        "--port",
+        type=int,
+        choices=range(65536),
+        metavar="PORT",
+        default=4280,
+        help="port on 127.0.0.1; 0 = any (default: %(default)s)",
+    )
     parser.add_argument("--token", help="bearer token clients must send (default: a random one, printed)")
     parser.add_argument(
         "--state-dir",

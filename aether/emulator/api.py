@@ -10,7 +10,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from tornado.httpserver import HTTPServer
@@ -59,11 +59,13 @@ class Emulator:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         options: Options | None = None,
+        hidden: Sequence[Path] = (),
     ) -> None:
         self.token = token or secrets.token_urlsafe(24)
         self.url = ""
         self.sandboxed = False
         self.options = options or Options()
+        self._hidden = hidden
         self.faults = Faults(self._snapshot)
         self.limits = RateLimits(clock)
         self._state_dir = state_dir.resolve()
@@ -164,7 +166,7 @@ class Emulator:
         if self._runtime == "fast":
             return FastRuntime()
         try:
-            return await Sandbox.choose(self._runtime, self._state_dir)
+            return await Sandbox.choose(self._runtime, self._state_dir, self._hidden)
         except SandboxError as error:
             raise EmulatorError(str(error)) from None
 
@@ -187,8 +189,12 @@ class Emulator:
             del self._machines[machine_id]
 
     def _lock(self, stack: contextlib.AsyncExitStack) -> None:
-        self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._state_dir.chmod(0o700)
+        try:
+            self._state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._state_dir.chmod(0o700)
+        except OSError as error:
+            text = f"state directory {self._state_dir} cannot be used: {error.strerror}; choose another one"
+            raise EmulatorError(text) from None
         fd = os.open(self._state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         stack.callback(os.close, fd)
         try:

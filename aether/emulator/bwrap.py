@@ -22,12 +22,12 @@ _NAMESPACES = (
 Table = dict[str, tuple[str, ...]]
 
 
-def arguments(rootfs: Rootfs, state_dir: Path, files: Iterable[str]) -> list[str]:
+def arguments(rootfs: Rootfs, state_dir: Path, files: Iterable[str], hidden: Iterable[Path] = ()) -> list[str]:
     """Build bubblewrap's command line, without the program to run."""
     table = _own(rootfs, files)
-    for path in _hidden(state_dir):
+    for path in _hidden([state_dir, *hidden]):
         if _nearest(path, table) is None:
-            table[path] = ("--tmpfs", path)
+            table[path] = ("--tmpfs", path) if os.path.isdir(path) else ("--ro-bind", "/dev/null", path)  # noqa: PTH112
     for path in visible():
         for step, mount in _chain(path):
             nearest = _nearest(step, table)
@@ -56,11 +56,10 @@ def _own(rootfs: Rootfs, files: Iterable[str]) -> Table:
     return table
 
 
-def _hidden(state_dir: Path) -> Iterator[str]:
-    """Name the directories nobody in a machine has any business in."""
-    for path in {"/home", "/root", str(Path.home()), str(state_dir)}:
-        real = os.path.realpath(path)
-        if real != "/" and os.path.isdir(real):  # noqa: PTH112
+def _hidden(paths: Iterable[Path]) -> Iterator[str]:
+    """Name the directories and files nobody in a machine has any business in, outer ones first."""
+    for real in sorted({os.path.realpath(str(path)) for path in ("/home", "/root", Path.home(), *paths)}):
+        if real != "/" and os.path.exists(real):  # noqa: PTH110
             yield real
 
 

@@ -12,7 +12,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -69,12 +69,8 @@ class Guest:
             self.root / f"home/{USER}/.ssh/authorized_keys",
             self.root / f"etc/ssh/authorized_keys.d/{USER}",
         ]
-        text = "\n".join(p.read_text(errors="replace") for p in paths if p.is_file())
-        try:
-            return asyncssh.import_authorized_keys(text)
-        except ValueError as error:
-            log.warning("no key may log in: authorized_keys is malformed: %s", error)
-            return None
+        lines = [line for path in paths for line in _key_lines(path)]
+        return asyncssh.import_authorized_keys("\n".join(lines)) if lines else None
 
     async def stop(self, grace_s: float) -> None:
         """Hang up every shell, give them time, then kill whatever is left."""
@@ -88,6 +84,22 @@ class Guest:
             waiters = [asyncio.ensure_future(c.wait_closed()) for c in self.connections]
             await asyncio.wait(waiters, timeout=_GOODBYE_S)
         self._children.kill_descendants()
+
+
+def _key_lines(path: Path) -> Iterator[str]:
+    """Read the lines that are keys; what the machine's user has made unreadable must not lock others out."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError as error:
+        log.info("no key is taken from %s: %s", path, error)
+        return
+    for line in lines:
+        try:
+            asyncssh.import_authorized_keys(line)
+        except ValueError as error:
+            log.info("a line of %s is no key: %s", path, error)
+        else:
+            yield line
 
 
 class NoThread(ThreadPoolExecutor):

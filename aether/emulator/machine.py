@@ -13,6 +13,7 @@ from aether.emulator.life import Guest, Host, Life
 from aether.emulator.record import Json, ulid
 from aether.emulator.requests import ApiError, grace_s, ssh_port
 
+_LAST_GRACE_S = 3.0  # for shells, when the emulator itself stops
 _CAN_DESTROY = frozenset({"created", "stopped", "suspended", "failed", "destroying"})
 _CAN_UPDATE = frozenset({"started", "stopped", "suspended", "failed"})
 _EXEC_LIMIT_S = 30  # recorded: longer commands are 408 (superfly/flyctl#4194)
@@ -151,7 +152,8 @@ class Machine:
     async def close(self) -> None:
         """Stop, and wait until everything it started has ended."""
         if self.state not in {"stopped", "stopping", "destroying", "destroyed", "replacing"}:
-            self.stop(None)
+            configured = grace_s(self.ledger.config.get("stop_config", {}).get("timeout"))
+            self.stop(min(configured, _LAST_GRACE_S))
         await self._life.close()
 
     async def recover(self) -> None:

@@ -27,6 +27,7 @@ from aether.emulator.rootfs import HOME, Rootfs, Trash
 
 log = logging.getLogger(__name__)
 
+_INHERITED = frozenset({"PATH", "LANG", "TZ"})  # a machine can read its guest's environment: no secret goes there
 _SWEEPS = 20
 _SWEEP_PAUSE_S = 0.02
 
@@ -38,14 +39,15 @@ class SandboxError(Exception):
 class Sandbox:
     """How the machines of one emulator are run."""
 
-    def __init__(self, state_dir: Path, program: str | None) -> None:
+    def __init__(self, state_dir: Path, program: str | None, hidden: Iterable[Path] = ()) -> None:
         self.is_bwrap = program is not None
         self._program = program
         self._state_dir = state_dir
+        self._hidden = [*hidden]
 
     @classmethod
-    async def choose(cls, runtime: str, state_dir: Path) -> "Sandbox":
-        """Pick the runtime: "auto" tries bubblewrap and falls back; "bwrap" insists on it."""
+    async def choose(cls, runtime: str, state_dir: Path, hidden: Iterable[Path] = ()) -> "Sandbox":
+        """Pick the runtime: "auto" tries bubblewrap and falls back; "bwrap" insists on it; it hides `hidden`."""
         program = shutil.which("bwrap") if runtime != "plain" and sys.platform == "linux" else None
         if program is not None:
             probe = Rootfs(state_dir / "probe")
@@ -54,7 +56,7 @@ class Sandbox:
             await Trash(state_dir / "trash").throw(probe.path)
         if program is None and runtime == "bwrap":
             raise SandboxError("bubblewrap (bwrap) does not work here; use the runtime 'plain' or 'auto'")
-        return cls(state_dir, program)
+        return cls(state_dir, program, hidden)
 
     def reserve(self, port: int | None) -> socket.socket | None:
         """Reserve a port of 127.0.0.1; nothing listens until the machine's SSH server does."""
@@ -92,7 +94,7 @@ class Sandbox:
                 if self._program is None:
                     process, namespace = await self._spawn(rootfs, guest, environment, theirs, inherited), None
                 else:
-                    options = bwrap.arguments(rootfs, self._state_dir, paths)
+                    options = bwrap.arguments(rootfs, self._state_dir, paths, self._hidden)
                     process, namespace = await self._wrap(options, rootfs, guest, environment, theirs, inherited)
             except BaseException:
                 line[1].close()
@@ -154,7 +156,7 @@ def _console(path: Path) -> BinaryIO:
 
 def _environment(machine: Mapping[str, str]) -> dict[str, str]:
     """Build the guest's own environment: the server's without its secrets, and what the guest hands to shells."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("FLY_", "AETHER_", "PYTHON"))}
+    inherited = {k: v for k, v in os.environ.items() if k in _INHERITED or k.startswith(("LC_", "COVERAGE_"))}
     packages = [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
     return {
         **inherited,

@@ -168,6 +168,43 @@ def guest_pid():
 
 
 @pytest.mark.gen_test
+async def test_a_machine_cannot_read_the_key_that_opens_all_machines(aether, settings, machine, terminal):
+    """Under bubblewrap the state folder is hidden."""
+    tty = await terminal((await machine())["id"])
+    await tty.until(PROMPT)
+    if not aether._emulator.sandboxed:
+        pytest.skip("bubblewrap does not work here")
+    key = settings.state_dir / "ssh_key"
+    assert key.exists()
+    assert await tty.run(f"cat {key} 2>/dev/null || echo hidden") == "hidden\n"
+
+
+@pytest.mark.gen_test
+async def test_the_server_s_own_environment_is_out_of_a_machine_s_reach(machine, terminal, monkeypatch):
+    """Whatever the secret is called."""
+    monkeypatch.setenv("GITHUB_TOKEN", "hunter2")
+    tty = await terminal((await machine())["id"])
+    await tty.until(PROMPT)
+    assert await tty.run("cat /proc/$PPID/environ | tr '\\0' '\\n' | grep -c hunter2") == "0\n"
+
+
+@pytest.mark.gen_test
+async def test_a_user_cannot_lock_the_terminal_out_of_a_machine(machine, terminal, call, until_state):
+    """`chmod 000 ~/.ssh/authorized_keys` is the user's own business."""
+    box = await machine()
+    tty = await terminal(box["id"])
+    await tty.until(PROMPT)
+    await tty.run("mkdir -p .ssh/authorized_keys; echo nonsense > .ssh/x")
+    again = await terminal(box["id"])
+    await again.until(PROMPT)
+    await again.run("rm -r .ssh/authorized_keys; echo nonsense > .ssh/authorized_keys; chmod 000 .ssh/authorized_keys")
+    await call("POST", f"/machines/{box['id']}/stop")
+    await until_state(box["id"], "stopped")
+    await call("POST", f"/machines/{box['id']}/start")
+    await (await terminal(box["id"])).until(PROMPT)
+
+
+@pytest.mark.gen_test
 async def test_a_terminal_on_nothing_closes_4404(terminal):
     """The browser cannot see an HTTP status, so the refusal is a close code."""
     tty = await terminal("nobody")
