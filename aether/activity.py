@@ -47,14 +47,15 @@ class ActivityPublisher:
             await asyncio.wait([self._publishing])
 
     def _publish(self, now: float) -> None:
-        if now - self._published_at < PUBLISH_EVERY_S:
-            return
-        self._published_at = now
-        if self._publishing is None or self._publishing.done():
-            self._publishing = asyncio.create_task(self._send(now), name=f"publish {self._machine.id}")
+        if now - self._published_at >= PUBLISH_EVERY_S and (self._publishing is None or self._publishing.done()):
+            self._publishing = asyncio.create_task(self._send(), name=f"publish {self._machine.id}")
 
-    async def _send(self, now: float) -> None:
-        try:
-            await self._transitions.set_metadata(self._machine.fly_machine_id, META_LAST_ACTIVITY, f"{now:.0f}")
-        except AetherError as error:
-            log.info("machine %s: its activity could not be published: %s", self._machine.id, error)
+    async def _send(self) -> None:
+        """Publish, and once more what came meanwhile if that took long."""
+        while self._machine.last_activity_at - self._published_at >= PUBLISH_EVERY_S:
+            self._published_at = self._machine.last_activity_at
+            text = f"{self._published_at:.0f}"
+            try:
+                await self._transitions.set_metadata(self._machine.fly_machine_id, META_LAST_ACTIVITY, text)
+            except AetherError as error:
+                log.info("machine %s: its activity could not be published: %s", self._machine.id, error)

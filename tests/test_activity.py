@@ -1,5 +1,7 @@
 """activity: other servers learn of use, and Fly is not flooded with it."""
 
+import asyncio
+
 import pytest
 
 from aether.activity import ActivityPublisher
@@ -11,10 +13,12 @@ class Fly:
     """Notes what is published, or refuses it."""
 
     def __init__(self):
-        self.published, self.error = [], None
+        self.published, self.error, self.open = [], None, asyncio.Event()
+        self.open.set()
 
     async def set_metadata(self, fly_id, key, value):
         self.published.append((fly_id, key, value))
+        await self.open.wait()
         if self.error is not None:
             raise self.error
 
@@ -73,3 +77,16 @@ async def test_what_cannot_be_published_harms_nobody(activity, fly, clock):
     activity.note_input()
     await settle(activity)
     assert len(fly.published) == 2
+
+
+@pytest.mark.gen_test
+async def test_use_during_a_slow_publication_is_published_after_it(activity, fly, clock):
+    """The last word is never lost."""
+    fly.open.clear()
+    activity.note_input()
+    await asyncio.sleep(0)
+    clock.now += 600
+    activity.note_input()
+    fly.open.set()
+    await settle(activity)
+    assert [int(value) for _, _, value in fly.published] == [clock.now - 600, clock.now]

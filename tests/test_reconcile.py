@@ -3,8 +3,12 @@
 import pytest
 
 from aether.app import Aether
+from aether.fleet import Fleet
+from aether.fly.client import FlyClient
+from aether.idle import IdleSweeper
 from aether.machines import Guest, MachineSpec
-from aether.reconcile import YOUNG_S
+from aether.reconcile import YOUNG_S, Reconciler
+from aether.ssh.keys import load_or_make_user_key
 
 SPEC = MachineSpec(name="box", region=None, guest=Guest("shared", 1, 512))
 PROMPT = "coder@aether:~$ "
@@ -169,3 +173,102 @@ async def test_a_copy_that_somebody_made_of_a_machine_is_left_alone(aether, runn
     await aether.reconciler.reconcile()
     assert aether.fleet.list() == [made]
     assert (await aether._client.get(copy.id)).state != "destroyed"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ("crash", "Machine stopped by itself, with exit code 7."),
+        ("oom", "Machine stopped because it ran out of memory."),
+    ],
+)
+async def test_a_terminal_learns_at_once_why_its_machine_died(aether, running, terminal, end, reason):
+    """4410 with the reason, without waiting for a sweep."""
+    made = await running()
+    tty = await terminal(made.id)
+    await tty.until(PROMPT)
+    await getattr(aether._emulator, end)(made.fly_machine_id, *([7] if end == "crash" else []))
+    assert await tty.until_closed() == 4410
+    assert tty.errors == [reason]
+    assert made.state == "stopped"
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_terminal_learns_that_its_machine_was_destroyed_from_outside(aether, running, terminal):
+    """4404: nothing to come back to."""
+    made = await running()
+    tty = await terminal(made.id)
+    await tty.until(PROMPT)
+    await aether._emulator.vanish(made.fly_machine_id)
+    assert await tty.until_closed() == 4404
+
+
+class Second:
+    """Another server over the same provider."""
+
+    def __init__(self, aether, settings, clock):
+        key = load_or_make_user_key(settings.state_dir / "ssh_key")
+        self.client = FlyClient(aether._emulator.url, "local", aether._emulator.token)
+        self.fleet = Fleet(self.client, aether.fleet._birth, key, "", 10, 10, clock)
+        self.reconciler = Reconciler(self.fleet, self.client, "default", clock)
+        self.sweeper = IdleSweeper(self.fleet, self.reconciler, 600, 60, clock)
+
+    async def close(self):
+        await self.fleet.close()
+        self.client.close()
+
+
+@pytest.fixture
+def second(io_loop, aether, settings, clock):
+    server = Second(aether, settings, clock)
+    yield server
+    io_loop.run_sync(server.close)
+
+
+@pytest.mark.gen_test
+async def test_a_machine_in_use_on_one_server_is_not_stopped_by_another(aether, second, running, terminal, clock):
+    """Activity travels in the machine's metadata."""
+    made = await running()
+    await second.sweeper.sweep()
+    tty = await terminal(made.id)
+    await tty.until(PROMPT)
+    clock.now += 599
+    await tty.run("echo busy")
+    await aether.fleet.find(made.id)._activity._publishing
+    clock.now += 2
+    await second.sweeper.sweep()
+    assert second.fleet.get(made.id).last_activity_at == clock.now - 2
+    assert made.state == second.fleet.get(made.id).state == "running"
+
+
+@pytest.mark.gen_test
+async def test_a_machine_that_nobody_uses_is_stopped_by_whoever_comes_first(aether, second, running, clock):
+    """And the other server notices."""
+    made = await running()
+    await second.reconciler.reconcile()
+    clock.now += 600
+    await second.sweeper.sweep()
+    await second.fleet.find(made.id)._driver
+    await aether.reconciler.reconcile()
+    assert made.state == second.fleet.get(made.id).state == "stopped"
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_of_two_machines_with_one_port_the_older_keeps_it(aether, running, monkeypatch):
+    """Fly would share the port between them; the younger is made again with another."""
+    older = await running()
+    real = aether._client.list
+
+    async def sharing(metadata):
+        if metadata == {"aether_ssh_port": "29999"}:
+            return [await aether._client.get(older.fly_machine_id)]
+        return await real(metadata)
+
+    monkeypatch.setattr(aether._client, "list", sharing)
+    ports = iter([29999, 29998])
+    monkeypatch.setattr(aether.fleet, "_free_port", lambda: next(ports))
+    assert (await aether.fleet.create(SPEC)).ssh_port == 29998
+    assert len(await real({"aether_deployment": "default"})) == 2

@@ -194,7 +194,7 @@ async def test_machines_at_the_provider_outlive_the_server(run, ask, prompt, tmp
     _, box = await ask(server.url, "POST", "/machines")
     await prompt(server.url, box["id"])
     await server.end(signal.SIGKILL)
-    server = await run("server.py", "--port=0", **environ)
+    server = await run("server.py", "--port=0", "--state-dir", str(tmp_path / "empty"), **environ)
     assert (await ask(server.url, "GET", f"/machines/{box['id']}"))[1]["state"] == "running"
     await prompt(server.url, box["id"])
 
