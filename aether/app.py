@@ -58,33 +58,13 @@ class Aether:
         """
         settings = self._settings
         user_key = _user_key(settings)
-        if settings.is_local:
-            token = secrets.token_urlsafe(32)
-            keys = [settings.ssh_private_key_file] if settings.ssh_private_key_file else []
-            hidden = [settings.state_dir, *keys]
-            self._emulator = Emulator(state_dir=settings.state_dir / "emulator", token=token, hidden=hidden)
-            await self._emulator.start()
-            self._client = FlyClient(self._emulator.url, LOCAL_APP, token)
-        else:
-            self._client = FlyClient(
-                settings.fly_flaps_base_url,
-                settings.fly_app_name,
-                settings.fly_api_token,
-                limit=RateLimit(time.monotonic),
-            )
-        self.fleet = Fleet(
-            self._client,
-            _birth(settings, user_key),
-            user_key,
-            settings.fly_region,
-            settings.max_machines,
-            settings.max_sessions,
-            self._clock,
-        )
+        self._client = await self._reach_provider()
+        birth = _birth(settings, user_key)
+        limits = (settings.max_machines, settings.max_sessions)
+        self.fleet = Fleet(self._client, birth, user_key, settings.fly_region, *limits, self._clock)
         self.reconciler = Reconciler(self.fleet, self._client, settings.deployment, self._clock)
-        self.sweeper = IdleSweeper(
-            self.fleet, self.reconciler, settings.idle_timeout_s, settings.idle_check_s, self._clock
-        )
+        intervals = (settings.idle_timeout_s, settings.idle_check_s)
+        self.sweeper = IdleSweeper(self.fleet, self.reconciler, *intervals, self._clock)
         try:
             await self.reconciler.reconcile()
         except BaseException:
@@ -98,6 +78,18 @@ class Aether:
             websocket_ping_interval=WEBSOCKET_PING_S,
             websocket_max_message_size=MAX_MESSAGE_BYTES,
         )
+
+    async def _reach_provider(self) -> FlyClient:
+        """Return a client of Fly, or of our own emulator where no Fly account is configured: the one difference."""
+        settings = self._settings
+        if not settings.is_local:
+            limit = RateLimit(time.monotonic)
+            return FlyClient(settings.fly_flaps_base_url, settings.fly_app_name, settings.fly_api_token, limit=limit)
+        token = secrets.token_urlsafe(32)
+        hidden = [settings.state_dir, *filter(None, [settings.ssh_private_key_file])]
+        self._emulator = Emulator(state_dir=settings.state_dir / "emulator", token=token, hidden=hidden)
+        await self._emulator.start()
+        return FlyClient(self._emulator.url, LOCAL_APP, token)
 
     async def stop(self) -> None:
         """Close terminals with "service restart" and stop local machines; those at Fly are left as they are."""

@@ -15,7 +15,7 @@ from typing import Any
 from tornado.httpclient import HTTPError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 
-from aether.errors import ProviderError, ProviderTimeout, ShuttingDown
+from aether.errors import AetherError, ProviderError, ProviderTimeout, ShuttingDown
 from aether.fly import answers
 from aether.fly.answers import FlyMachine
 from aether.fly.limits import RateLimit
@@ -135,9 +135,24 @@ class FlyClient:
 
         `more_s` is how much longer than other calls it may take: Fly holds a `wait` back for as long as it was asked.
         """
-        url = self._machines_url + path + (f"?{urllib.parse.urlencode(query)}" if query else "")
-        request = HTTPRequest(
-            url,
+        request = self._http_request(method, path, query, body, more_s)
+        what = f"{method} {path or '/'}"
+        for attempt in range(1, attempts + 1):
+            await self._await_turn(action, path)
+            answer, may_pass = await self._attempt(action, what, request)
+            if isinstance(answer, bytes):
+                return answer
+            if not may_pass or attempt == attempts:
+                log.info("%s", answer)
+                raise answer
+            await self._pause(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable")
+
+    def _http_request(
+        self, method: str, path: str, query: dict[str, str] | None, body: dict[str, Any] | None, more_s: float
+    ) -> HTTPRequest:
+        return HTTPRequest(
+            self._machines_url + path + (f"?{urllib.parse.urlencode(query)}" if query else ""),
             method=method,
             headers={"Authorization": self._authorization, "Content-Type": "application/json"},
             body=json.dumps(body) if body is not None else ("" if method == "POST" else None),
@@ -145,26 +160,19 @@ class FlyClient:
             request_timeout=self._call_timeout_s + more_s,
             follow_redirects=False,
         )
-        what = f"{method} {path or '/'}"
-        for attempt in range(1, attempts + 1):
-            is_last = attempt == attempts
-            await self._await_turn(action, path)
-            try:
-                response = await self._fetch(request)
-            except (HTTPError, OSError) as failure:
-                if is_last:
-                    raise _unreachable(what, failure) from failure
-            else:
-                if response.code < 300:
-                    return response.body
-                is_answer = action == "wait" and response.code == 408  # "failed to reach desired state"
-                if is_last or is_answer or response.code not in PASSING_STATUSES:
-                    request_id = response.headers.get("fly-request-id", "none")
-                    error = answers.refusal(what, response.code, response.body, request_id)
-                    log.warning("%s", error)
-                    raise error
-            await self._pause(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)  # noqa: S311 - jitter, not a secret
-        raise AssertionError("unreachable")
+
+    async def _attempt(self, action: str, what: str, request: HTTPRequest) -> tuple[bytes | AetherError, bool]:
+        """Make one call once; return its answer, or its error and whether that may pass."""
+        try:
+            response = await self._fetch(request)
+        except (HTTPError, OSError) as failure:
+            return _unreachable(what, failure), True
+        if response.code < 300:
+            return response.body, False
+        request_id = response.headers.get("fly-request-id", "none")
+        error = answers.refusal(what, response.code, response.body, request_id)
+        is_answer = action == "wait" and response.code == 408  # "failed to reach desired state"
+        return error, response.code in PASSING_STATUSES and not is_answer
 
     async def _await_turn(self, action: str, path: str) -> None:
         """Wait as long as the rate limit of this action on this machine, or the app, asks for."""
@@ -196,7 +204,6 @@ def authorization(token: str) -> str:
 
 
 def _unreachable(what: str, error: Exception) -> ProviderError | ProviderTimeout:
-    log.warning("Fly: %s failed: %s", what, error)
     if isinstance(error, (HTTPTimeoutError, TimeoutError)):
         return ProviderTimeout(f"Fly did not answer {what} in time; try again")
     return ProviderError(f"Fly cannot be reached for {what} ({error}); check the network and try again")
