@@ -63,8 +63,8 @@ class Fleet:
         self._ports_being_born: set[int] = set()
         self._born = asyncio.Event()
         self.being_born: set[str] = set()  # ids whose create is under way
-        self.stillborn: set[str] = set()  # ids whose create failed, but perhaps made a machine
-        self.destroyed: set[str] = set()  # Fly's ids of machines we destroyed: a stale list may still have them
+        self.stillborn: dict[str, float] = {}  # ids whose create failed, but perhaps made a machine, and when
+        self.destroyed: dict[str, float] = {}  # Fly's ids of machines we destroyed: a stale list may still have them
         self._is_closing = False
 
     def entries(self) -> list[MachineLifecycle]:
@@ -135,7 +135,7 @@ class Fleet:
         self.refuse_if_closing()
         entry = self._entry(machine_id)
         await entry.destroy()
-        self.destroyed.add(entry.machine.fly_machine_id)
+        self.destroyed[entry.machine.fly_machine_id] = self._clock()
         self.forget(machine_id)
         log.info("machine %s destroyed", machine_id)
 
@@ -184,7 +184,7 @@ class Fleet:
         try:
             fly = await self._be_born(machine, self._birth.config(machine, host_key.private))
         except AetherError:
-            self.stillborn.add(machine.id)
+            self.stillborn[machine.id] = now
             raise
         finally:
             self.being_born.discard(machine.id)

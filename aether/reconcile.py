@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 READINGS = 2
 YOUNG_S = 180.0
+REMEMBERED_S = 86400.0  # how long a failed create or a destroyed machine may come up in a list
 
 
 class Reconciler:
@@ -41,6 +42,9 @@ class Reconciler:
 
     async def reconcile(self) -> None:
         """Compare once: one list, and one reading for each machine that differs. Raises AetherError from the list."""
+        for past in (self._fleet.stillborn, self._fleet.destroyed):
+            for key in [key for key, at in past.items() if self._clock() - at > REMEMBERED_S]:
+                del past[key]
         listed = [
             fly
             for fly in await self._client.list({config.META_DEPLOYMENT: self._deployment})

@@ -7,7 +7,7 @@ from aether.fleet import Fleet
 from aether.fly.client import FlyClient
 from aether.idle import IdleSweeper
 from aether.machines import Guest, MachineSpec
-from aether.reconcile import YOUNG_S, Reconciler
+from aether.reconcile import REMEMBERED_S, YOUNG_S, Reconciler
 from aether.ssh.keys import load_or_make_user_key
 
 SPEC = MachineSpec(name="box", region=None, guest=Guest("shared", 1, 512))
@@ -117,11 +117,11 @@ async def test_a_list_that_is_empty_again_and_again_drops_no_machine_that_lives(
 
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
-async def test_what_a_failed_create_left_behind_is_destroyed(aether, running):
+async def test_what_a_failed_create_left_behind_is_destroyed(aether, running, clock):
     """The user was told it failed: nothing may bill."""
     made = await running()
     aether.fleet.forget(made.id)
-    aether.fleet.stillborn.add(made.id)
+    aether.fleet.stillborn[made.id] = clock.now
     await aether.reconciler.reconcile()
     await aether._client.wait(made.fly_machine_id, "destroyed", 30)
     assert aether.fleet.list() == []
@@ -272,3 +272,14 @@ async def test_of_two_machines_with_one_port_the_older_keeps_it(aether, running,
     monkeypatch.setattr(aether.fleet, "_free_port", lambda: next(ports))
     assert (await aether.fleet.create(SPEC)).ssh_port == 29998
     assert len(await real({"aether_deployment": "default"})) == 2
+
+
+@pytest.mark.gen_test
+async def test_what_is_long_past_is_not_remembered(aether, running, clock):
+    """A server that runs for a year keeps no list of all that ever was."""
+    made = await running()
+    await aether.fleet.destroy(made.id)
+    assert len(aether.fleet.destroyed) == 1
+    clock.now += REMEMBERED_S + 1
+    await aether.reconciler.reconcile()
+    assert len(aether.fleet.destroyed) == 0
