@@ -1,5 +1,7 @@
 """reconcile: Fly is the record, and the fleet follows it."""
 
+import dataclasses
+
 import pytest
 
 from aether.app import Aether
@@ -264,7 +266,8 @@ async def test_of_two_machines_with_one_port_the_older_keeps_it(aether, running,
 
     async def sharing(metadata):
         if metadata == {"aether_ssh_port": "29999"}:
-            return [await aether._client.get(older.fly_machine_id)]
+            fly = await aether._client.get(older.fly_machine_id)
+            return [dataclasses.replace(fly, created_at="2020-01-01T00:00:00Z")]
         return await real(metadata)
 
     monkeypatch.setattr(aether._client, "list", sharing)
