@@ -6,6 +6,7 @@ are the emulator's fast ones: states without processes.
 
 import asyncio
 import contextlib
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -262,5 +263,11 @@ class Clock:
 @pytest.mark.logs_warnings
 def test_any_sequence_of_calls_faults_time_and_restarts_ends_in_agreement():
     """Once the faults stop, the fleet equals the provider, and there is no machine that nobody knows."""
-    checks = settings(max_examples=30, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+    checks = settings(
+        max_examples=40,
+        stateful_step_count=25,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        derandomize=os.environ.get("CI") == "true",  # CI walks the same ways each time, developers new ones
+    )
     stateful.run_state_machine_as_test(Walk, settings=checks)
