@@ -27,10 +27,16 @@ class ActivityPublisher:
         self._transitions = transitions
         self._clock = clock
         self._published_at = 0.0
+        self._has_news = False
         self._publishing: asyncio.Task[None] | None = None
 
+    def flush(self) -> None:
+        """Publish what came since the last time; called once a sweep, so that the last word gets out, too."""
+        if self._has_news and (self._publishing is None or self._publishing.done()):
+            self._publishing = asyncio.create_task(self._send(), name=f"publish {self._machine.id}")
+
     def note_input(self) -> None:
-        """The user typed."""
+        """The user typed, or started the machine."""
         self._machine.note_input(now := self._clock())
         self._publish(now)
 
@@ -47,12 +53,15 @@ class ActivityPublisher:
             await asyncio.wait([self._publishing])
 
     def _publish(self, now: float) -> None:
+        self._has_news = True
         if now - self._published_at >= PUBLISH_EVERY_S and (self._publishing is None or self._publishing.done()):
             self._publishing = asyncio.create_task(self._send(), name=f"publish {self._machine.id}")
 
     async def _send(self) -> None:
         """Publish, and once more what came meanwhile if that took long."""
-        while self._machine.last_activity_at - self._published_at >= PUBLISH_EVERY_S:
+        is_first = True
+        while is_first or self._machine.last_activity_at - self._published_at >= PUBLISH_EVERY_S:
+            is_first = self._has_news = False
             self._published_at = self._machine.last_activity_at
             text = f"{self._published_at:.0f}"
             try:

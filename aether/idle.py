@@ -61,6 +61,8 @@ class IdleSweeper:
             await self._reconciler.reconcile()
         except AetherError as error:
             log.warning("Fly's list could not be read, so nothing was compared: %s", error)
+        for entry in self._fleet.entries():
+            entry.activity.flush()
         for machine in self._fleet.list():
             if not is_idle(machine, self._timeout_s, self._clock()):
                 continue

@@ -35,12 +35,13 @@ class MachineLifecycle:
     ) -> None:
         self.machine = machine
         self._transitions = transitions
-        self._clock = clock
         self._heading = STOPPED if machine.state in (STOPPED, MachineState.STOPPING) else RUNNING
         self._stopped_by = ""
+        self._asked = 0  # how often somebody has said where to head
+        self._entered = 0  # how often the state has changed
         self.is_gone = False
-        self._activity = ActivityPublisher(machine, transitions, clock)
-        self.terminals = Terminals(link, self._activity, self._until_running, self.ended_error, self.check)
+        self.activity = ActivityPublisher(machine, transitions, clock)
+        self.terminals = Terminals(link, self.activity, self._until_running, self.ended_error, self.check)
         self._driver: asyncio.Task[None] | None = None
         self._destroying: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
@@ -58,13 +59,12 @@ class MachineLifecycle:
         if self._heading is RUNNING and self.machine.state not in (STOPPED, MachineState.ERROR):
             return
         self._heading = RUNNING
-        if self._is_driving():
-            return
-        if self.machine.state is RUNNING:  # it could not be stopped, and now need not be
-            self.machine.error = None
-            return
-        self._enter(MachineState.STARTING)
-        self._drive_on()
+        self._asked += 1
+        if self.machine.state is RUNNING:
+            self.machine.error = None  # it could not be stopped, and now need not be
+        elif not self._is_driving():
+            self._enter(MachineState.STARTING)
+            self._drive_on()
 
     def stop(self, by: str) -> None:
         """Head for `stopped`; during a start: as soon as that one ends. `by` completes "Machine stopped …"."""
@@ -72,6 +72,7 @@ class MachineLifecycle:
         if self._heading is STOPPED and self.machine.state in (STOPPED, MachineState.STOPPING):
             return
         self._heading = STOPPED
+        self._asked += 1
         self._stopped_by = by
         if not self._is_driving():
             self._enter(MachineState.STOPPING)
@@ -96,9 +97,7 @@ class MachineLifecycle:
                 task.cancel()
                 await asyncio.wait([task])
         await self.terminals.end(error)
-        await self._activity.close()
-
-    # What Fly says.
+        await self.activity.close()
 
     def is_busy(self) -> bool:
         """Say whether a transition of ours is under way: what Fly says now is about to change."""
@@ -108,8 +107,8 @@ class MachineLifecycle:
         """Take over what Fly says of a machine that we have left in peace: it may have stopped, or be gone."""
         if self.is_busy():
             return
+        self.is_gone = fly is None
         if fly is None:
-            self.is_gone = True
             gone = MachineNotFound("Machine destroyed from outside of aether.")
             self._fail(gone)
             await self.terminals.end(gone)
@@ -121,29 +120,29 @@ class MachineLifecycle:
         self.machine.error = None if self.machine.is_unreachable else self.machine.error
         state = state_from_fly(fly.state)
         if state is RUNNING and self.machine.state is not RUNNING:
-            self._note_started(fly)
-        elif state is not None and state is not RUNNING and self.machine.state is RUNNING:
-            await self._note_stopped(fly)
+            self._heading = RUNNING  # somebody else started it, or a start that we gave up came through after all
+            self._enter(MachineState.STARTING)
+            self._run(fly)
+        elif state in (STOPPED, MachineState.ERROR) and self.machine.state is RUNNING:
+            await self._note_stopped(fly, state)
 
-    def _note_started(self, fly: FlyMachine) -> None:
-        """Somebody else started it, or a start that we gave up came through after all."""
-        self._heading = RUNNING
-        self._enter(MachineState.STARTING)
-        self._run(fly)
-
-    async def _note_stopped(self, fly: FlyMachine) -> None:
+    async def _note_stopped(self, fly: FlyMachine, state: MachineState) -> None:
         self._heading = STOPPED
         self._stopped_by = fly.why_stopped()
         log.info("machine %s stopped %s", self.machine.id, self._stopped_by)
-        self._enter(STOPPED)
-        await self.terminals.end(self._stopped_error())
+        stopped = MachineStopped(f"Machine stopped {self._stopped_by}.")
+        self.machine.error = stopped.to_json() if state is MachineState.ERROR else None
+        self._enter(state)
+        await self.terminals.end(stopped)
 
     async def check(self) -> None:
         """Ask Fly about this one machine now, and take over what it says."""
-        if not self.is_busy():
-            await self.observe(await self._transitions.get(self.machine.fly_machine_id))
-
-    # Terminals.
+        if self.is_busy():
+            return
+        entered = self._entered
+        fly = await self._transitions.get_surely(self.machine.fly_machine_id)
+        if self._entered == entered:  # else the answer is about a past that a transition of ours has overtaken
+            await self.observe(fly)
 
     async def _until_running(self) -> None:
         while self.machine.state is not RUNNING:
@@ -160,11 +159,8 @@ class MachineLifecycle:
         if self.is_gone or self._destroying is not None:
             return MachineNotFound(f"Machine destroyed {'from outside of aether' if self.is_gone else 'by user'}.")
         if self.machine.state in (MachineState.STOPPING, STOPPED):
-            return self._stopped_error()
+            return MachineStopped(f"Machine stopped {self._stopped_by or 'by provider'}.")
         return None
-
-    def _stopped_error(self) -> MachineStopped:
-        return MachineStopped(f"Machine stopped {self._stopped_by or 'by provider'}.")
 
     # The driver.
 
@@ -175,9 +171,9 @@ class MachineLifecycle:
         self._driver = asyncio.create_task(self._drive(), name=f"drive {self.machine.id}")
 
     async def _drive(self) -> None:
-        heading = None
-        while heading is not self._heading:
-            heading = self._heading
+        asked = None
+        while asked != self._asked:
+            asked, heading = self._asked, self._heading
             try:
                 await (self._boot() if heading is RUNNING else self._halt())
             except AetherError as error:
@@ -208,13 +204,15 @@ class MachineLifecycle:
         self.machine.error = None
         self.machine.instance_id = fly.instance_id
         self.machine.private_ip = fly.private_ip  # may change when a machine starts (Fly docs, "Private networking")
-        self.machine.note_input(self._clock())
+        self.activity.note_input()
         self._enter(RUNNING)
 
     async def _halt(self) -> None:
+        if self.machine.state is STOPPED:
+            return
         self._enter(MachineState.STOPPING)
         await self._transitions.ask_stop(self.machine.fly_machine_id)
-        await self.terminals.end(self._stopped_error())
+        await self.terminals.end(MachineStopped(f"Machine stopped {self._stopped_by or 'by provider'}."))
         await self._transitions.await_stopped(self.machine.fly_machine_id, self.machine.instance_id)
         self.machine.error = None
         self._enter(STOPPED)
@@ -227,21 +225,22 @@ class MachineLifecycle:
             self._enter(MachineState.STOPPING)
             await self.terminals.end(MachineNotFound("Machine destroyed by user."))
             await self._transitions.destroy(self.machine.fly_machine_id)
-        except AetherError as error:
+        except Exception as error:
             self._destroying = None
-            self._fail(error)
+            self._fail(error if isinstance(error, AetherError) else AetherError("deleting failed; delete it again"))
             raise
-        await self._activity.close()
+        await self.activity.close()
 
     def _fail(self, error: AetherError) -> None:
         log.error("machine %s: %s", self.machine.id, error)
-        self.machine.error = {"code": error.code, "message": error.message}
+        self.machine.error = error.to_json()
         self._enter(MachineState.ERROR)
 
     def _enter(self, state: MachineState) -> None:
         if state is not self.machine.state:
             log.info("machine %s: %s → %s", self.machine.id, self.machine.state, state)
         self.machine.to(state)
+        self._entered += 1
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aether.errors import AetherError, ProviderError
+from aether.errors import AetherError, MachineNotFound, ProviderError
 from aether.fleet import Fleet
 from aether.fly import config
 from aether.fly.answers import FlyMachine
@@ -50,6 +50,7 @@ class Reconciler:
             for fly in await self._client.list({config.META_DEPLOYMENT: self._deployment})
             if fly.state not in FLY_GONE and fly.id not in self._fleet.destroyed
         ]
+        listed.sort(key=lambda fly: (not _is_original(fly), fly.created_at))
         for fly in listed:
             await self._guarded(fly.id, self._compare(fly))
         seen = {fly.id for fly in listed}
@@ -78,7 +79,7 @@ class Reconciler:
         elif aether_id in self._fleet.stillborn:
             log.warning("Fly machine %s is left of a create that failed; destroying it", fly.id)
             await self._client.destroy(fly.id)
-        elif entry is None and aether_id not in self._fleet.being_born:
+        elif entry is None and aether_id not in self._fleet.being_born and fly.id not in self._fleet.destroyed:
             self._adopt(fly)
 
     def _adopt(self, fly: FlyMachine) -> None:
@@ -102,6 +103,12 @@ class Reconciler:
             log.warning("machine %s is gone from Fly", machine.id)
             self._missed.pop(machine.id, None)
             self._fleet.forget(machine.id)
+            await entry.close(MachineNotFound("Machine destroyed from outside of aether."))
+
+
+def _is_original(fly: FlyMachine) -> bool:
+    """Say whether a machine has the name it was born with; a copy made with Fly's tools has another."""
+    return fly.name.endswith(fly.metadata.get(config.META_ID, "?")[:8])
 
 
 def _differs(entry: MachineLifecycle, fly: FlyMachine) -> bool:

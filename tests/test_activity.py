@@ -90,3 +90,23 @@ async def test_use_during_a_slow_publication_is_published_after_it(activity, fly
     fly.open.set()
     await settle(activity)
     assert [int(value) for _, _, value in fly.published] == [clock.now - 600, clock.now]
+
+
+@pytest.mark.gen_test
+async def test_the_last_word_of_a_minute_gets_out_with_the_next_sweep(activity, fly, clock):
+    """Or another server would stop the machine up to a minute early."""
+    activity.note_input()
+    await settle(activity)
+    clock.now += 50
+    activity.note_input()
+    activity.flush()
+    await settle(activity)
+    activity.flush()
+    assert [int(value) for _, _, value in fly.published] == [clock.now - 50, clock.now]
+
+
+@pytest.mark.gen_test
+async def test_a_server_whose_users_did_nothing_publishes_nothing(activity, fly):
+    """What it adopted counts as active for itself only."""
+    activity.flush()
+    assert activity._publishing is None

@@ -186,6 +186,7 @@ class Walk(stateful.RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.folder = TemporaryDirectory()
         self.clock = Clock()
+        self.promised, self.doubtful = set(), set()  # machines that users were told they have
         self.run(self.begin())
 
     async def begin(self):
@@ -201,13 +202,22 @@ class Walk(stateful.RuleBasedStateMachine):
 
     @stateful.rule()
     def create(self):
-        if len(self.world.fleet.list()) < 4:
-            self.run(self.world.call("create"))
+        before = {box.id for box in self.world.fleet.list()}
+        if len(before) < 4 and self.run(self.world.call("create")) is None:
+            self.promised |= {box.id for box in self.world.fleet.list()} - before
 
-    @stateful.rule(what=st.sampled_from(["start", "stop", "destroy"]), number=st.integers(0, 3))
+    @stateful.rule(what=st.sampled_from(["start", "stop"]), number=st.integers(0, 3))
     def user_call(self, what, number):
         if box := self.pick(number):
             self.run(self.world.call(what, box.id))
+
+    @stateful.rule(number=st.integers(0, 3))
+    def destroy(self, number):
+        if box := self.pick(number):
+            error = self.run(self.world.call("destroy", box.id))
+            self.promised.discard(box.id)
+            if error is not None:
+                self.doubtful.add(box.id)  # the user was told that it may be there still
 
     @stateful.rule(what=st.sampled_from(["start", "stop"]), number=st.integers(0, 3))
     def call_without_waiting(self, what, number):
@@ -244,6 +254,8 @@ class Walk(stateful.RuleBasedStateMachine):
         try:
             self.run(self.world.calm_down())
             self.run(self.world.assert_agreed())
+            left = {box.id for box in self.world.fleet.list()}
+            assert self.promised <= left <= self.promised | self.doubtful
         finally:
             self.run(self.world.close())
             self.loop.run_until_complete(self.loop.shutdown_default_executor())

@@ -50,6 +50,11 @@ class Provider:
     async def get(self, fly_id):
         return self.fly
 
+    get_surely = get
+
+    async def set_metadata(self, fly_id, key, value):
+        pass
+
 
 @pytest.fixture
 def provider():
@@ -231,3 +236,55 @@ async def test_closing_lets_go_without_touching_the_machine(box, provider):
     await until(box, "starting")
     await box.close(ShuttingDown("The server restarts."))
     assert (client.code, provider.steps) == (1012, ["launch"])
+
+
+@pytest.mark.gen_test
+async def test_an_answer_about_the_past_is_not_believed(box, provider):
+    """A reading that a whole start has overtaken says nothing about now."""
+    for step in ("launch", "stop", "start"):
+        provider.gate(step).set()
+    box.settle()
+    await until(box, "running")
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(fly_id):
+        asked.set()
+        await answer.wait()
+        return FlyMachine("148e", "box", "stopped", *[""] * 4)
+
+    provider.get_surely = slow
+    checking = asyncio.ensure_future(box.check())
+    await asked.wait()
+    box.stop("by user")
+    await until(box, "stopped")
+    box.start()
+    await until(box, "running")
+    answer.set()
+    await checking
+    assert box.machine.state == "running"
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_machine_that_was_taken_for_gone_is_itself_again_when_it_is_seen(box, provider):
+    """And a plain exit in it is a plain exit."""
+    provider.gate("launch").set()
+    box.settle()
+    await until(box, "running")
+    seen = provider.fly
+    await box.observe(None)
+    assert (box.machine.state, box.is_gone) == ("error", True)
+    await box.observe(seen)
+    assert (box.machine.state, box.is_gone, box.ended_error()) == ("running", False, None)
+
+
+@pytest.mark.gen_test
+async def test_a_machine_that_failed_at_fly_is_in_error_with_the_reason(box, provider):
+    """And Fly's `created` is a transition, not a stop."""
+    provider.gate("launch").set()
+    box.settle()
+    await until(box, "running")
+    await box.observe(FlyMachine("148e", "box", "created", *[""] * 4))
+    assert box.machine.state == "running"
+    await box.observe(FlyMachine("148e", "box", "failed", *[""] * 4))
+    assert (box.machine.state, box.machine.error["message"]) == ("error", "Machine stopped by provider (failed).")

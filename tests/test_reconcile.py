@@ -238,7 +238,7 @@ async def test_a_machine_in_use_on_one_server_is_not_stopped_by_another(aether, 
     await tty.until(PROMPT)
     clock.now += 599
     await tty.run("echo busy")
-    await aether.fleet.find(made.id)._activity._publishing
+    await aether.fleet.find(made.id).activity._publishing
     clock.now += 2
     await second.sweeper.sweep()
     assert second.fleet.get(made.id).last_activity_at == clock.now - 2
@@ -286,3 +286,48 @@ async def test_what_is_long_past_is_not_remembered(aether, running, clock):
     clock.now += REMEMBERED_S + 1
     await aether.reconciler.reconcile()
     assert len(aether.fleet.destroyed) == 0
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_after_a_restart_the_original_is_adopted_and_not_its_copy(aether, running, monkeypatch):
+    """Whatever order the list has: a delete must hit the user's machine."""
+    made = await running()
+    metadata = (await aether._client.get(made.fly_machine_id)).metadata
+    await aether._client.create("copy", "", {"image": "i", "metadata": metadata})
+    aether.fleet.forget(made.id)
+    real = aether._client.list
+
+    async def reversed_list(metadata):
+        return (await real(metadata))[::-1]
+
+    monkeypatch.setattr(aether._client, "list", reversed_list)
+    await aether.reconciler.reconcile()
+    assert [machine.fly_machine_id for machine in aether.fleet.list()] == [made.fly_machine_id]
+
+
+@pytest.mark.gen_test
+async def test_a_young_machine_that_lists_lack_is_left_alone(aether, running, monkeypatch):
+    """Lists lag behind creations."""
+    made = await running()
+    await aether._emulator.vanish(made.fly_machine_id)
+    for _ in range(3):
+        await aether.reconciler.reconcile()
+    assert aether.fleet.list() == [made]
+
+
+@pytest.mark.gen_test
+async def test_a_machine_started_just_now_on_one_server_is_not_stopped_by_another(
+    aether, second, running, until_state, clock
+):
+    """A start is activity, and published as such."""
+    made = await running()
+    await second.reconciler.reconcile()
+    clock.now += 600
+    aether.fleet.stop(made.id, "by user")
+    await until_state(made.id, "stopped")
+    aether.fleet.start(made.id)
+    await until_state(made.id, "running")
+    await aether.fleet.find(made.id).activity._publishing
+    await second.sweeper.sweep()
+    assert made.state == second.fleet.get(made.id).state == "running"

@@ -4,6 +4,7 @@ Sources: Fly docs "Machines API" for the shapes; recorded answers for the forms 
 """
 
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,16 @@ from jsonschema import Draft202012Validator
 
 from aether.errors import LimitExceeded, ProviderError
 
+log = logging.getLogger(__name__)
+
+_CONFIG = {
+    "type": ["object", "null"],
+    "properties": {
+        "image": {"type": "string"},
+        "guest": {"type": ["object", "null"]},
+        "metadata": {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
+    },
+}
 _MACHINE = Draft202012Validator(
     {
         "type": "object",
@@ -23,14 +34,8 @@ _MACHINE = Draft202012Validator(
             "instance_id": {"type": "string"},
             "private_ip": {"type": "string"},
             "created_at": {"type": "string"},
-            "config": {
-                "type": ["object", "null"],
-                "properties": {
-                    "image": {"type": "string"},
-                    "guest": {"type": "object"},
-                    "metadata": {"type": ["object", "null"], "additionalProperties": {"type": "string"}},
-                },
-            },
+            "config": _CONFIG,
+            "incomplete_config": _CONFIG,
             "host_status": {"type": "string"},
             "events": {"type": ["array", "null"], "items": {"type": "object"}},
         },
@@ -102,6 +107,17 @@ def machine(answer: Any) -> FlyMachine:
         config=answer.get("config") or answer.get("incomplete_config") or {},
         events=tuple(answer.get("events") or ()),
     )
+
+
+def machines(answer: list[Any]) -> list[FlyMachine]:
+    """Make machines of a list; one that makes no sense does not hide the others."""
+    found = []
+    for item in answer:
+        try:
+            found.append(machine(item))
+        except ProviderError:
+            log.warning("Fly lists something that is no machine; left out")
+    return found
 
 
 def decode(what: str, body: bytes) -> Any:

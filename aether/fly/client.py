@@ -79,7 +79,7 @@ class FlyClient:
         answer = answers.decode("a list", await self._request("list", "GET", "", query=query))
         if not isinstance(answer, list):
             raise ProviderError("Fly answered the list of machines with something else; try again")
-        return [answers.machine(item) for item in answer]
+        return answers.machines(answer)
 
     async def start(self, machine_id: str) -> None:
         """Start a stopped machine; answered before it has booted."""
@@ -142,8 +142,8 @@ class FlyClient:
             answer, may_pass = await self._attempt(action, what, request)
             if isinstance(answer, bytes):
                 return answer
+            log.info("%s", answer)
             if not may_pass or attempt == attempts:
-                log.info("%s", answer)
                 raise answer
             await self._pause(random.uniform(0.5, 1.0) * 0.2 * 2**attempt)  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")

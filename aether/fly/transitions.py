@@ -51,6 +51,14 @@ class Transitions:
             raise
         return None if fly.state in FLY_GONE else fly
 
+    async def get_surely(self, fly_id: str) -> FlyMachine | None:
+        """Read the machine; that it is gone is believed only when it is said twice (flyctl#4618: replicas lag)."""
+        fly = await self.get(fly_id)
+        if fly is None:
+            await self.pause(1.0)
+            fly = await self.get(fly_id)
+        return fly
+
     async def create(self, name: str, region: str, config: dict[str, Any], mark: tuple[str, str]) -> FlyMachine:
         """Create exactly one machine, whatever becomes of the answer.
 
@@ -100,9 +108,11 @@ class Transitions:
                     raise
                 await self.pause(1.0)
                 continue
-            if is_started and fly.state == "started":
+            if fly.state == "started":
                 return fly
-            if fly.state in ("stopped", "failed") or fly.state in FLY_GONE:
+            if is_started:  # a replica that lags
+                await self.pause(1.0)
+            elif fly.state in ("stopped", "failed") or fly.state in FLY_GONE:
                 raise ProviderError(
                     f"the machine did not start: it stopped {fly.why_stopped()}; start it again or delete it"
                 )
@@ -113,15 +123,33 @@ class Transitions:
         await self._client.set_metadata(fly_id, key, value)
 
     async def ask_stop(self, fly_id: str) -> None:
-        """Have the machine stop; answered before it has."""
-        await self._client.stop(fly_id)
+        """Have the machine stop; answered before it has. One that has stopped already is no error."""
+        try:
+            await self._client.stop(fly_id)
+        except ProviderError as error:
+            if error.status not in (409, 412):
+                raise
+            fly = await self.get(fly_id)
+            if fly is not None and fly.state not in ("stopped", "stopping"):
+                raise
 
     async def await_stopped(self, fly_id: str, instance_id: str) -> None:
         """Return once the machine has stopped."""
         deadline = self._clock() + STOP_DEADLINE_S
-        while not await self._client.wait(fly_id, "stopped", 30, instance_id):
+        while True:
+            try:
+                if await self._client.wait(fly_id, "stopped", 10, instance_id):
+                    return
+            except ProviderError as error:
+                if error.status not in (400, 404):  # another version than ours: it was updated from outside
+                    raise
+            fly = await self.get(fly_id)
+            if fly is None or fly.state in ("stopped", "failed"):
+                return
+            instance_id = fly.instance_id
             if self._clock() > deadline:
                 raise ProviderTimeout(f"the machine did not stop within {STOP_DEADLINE_S:.0f} s; stop it again")
+            await self.pause(1.0)
 
     async def destroy(self, fly_id: str) -> None:
         """Destroy the machine, running or not, and return once it is gone."""

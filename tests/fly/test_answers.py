@@ -79,3 +79,13 @@ def test_an_unreachable_host_is_told_from_a_machine_that_is_gone():
     """`host_status` says so, and config is null then."""
     assert answers.machine({"id": "1", "state": "started"}).is_reachable
     assert not answers.machine({"id": "1", "state": "started", "host_status": "unreachable"}).is_reachable
+
+
+@pytest.mark.logs_warnings
+def test_one_odd_item_does_not_hide_the_others_in_a_list():
+    """A sweep, and the start of the server, must not fail over one machine."""
+    odd = [
+        {"id": "1", "state": "s", "private_ip": None},
+        {"id": "2", "state": "s", "incomplete_config": {"metadata": 5}},
+    ]
+    assert [machine.id for machine in answers.machines([*odd, {"id": "3", "state": "s"}])] == ["3"]

@@ -93,6 +93,7 @@ async def test_a_stop_and_a_destroy_that_do_not_end_are_timeouts(fly, transition
         return False
 
     scripted_client.wait = never
+    fly.answers += [box("stopping")] * 2
     with pytest.raises(ProviderTimeout, match="stop it again"):
         await transitions.await_stopped("148e", "01X")
     fly.answers += [OK]
@@ -170,3 +171,37 @@ async def test_a_machine_is_gone_when_fly_says_404_or_destroyed(fly, transitions
     assert (await transitions.get("148e")).state == "stopped"
     with pytest.raises(ProviderError):
         await transitions.get("148e")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("status", [409, 412])
+async def test_stopping_what_has_stopped_already_is_done(fly, transitions, status):
+    """Fly's answers differ; the machine's state decides."""
+    refused = (status, '{"error":"unable to stop machine, not currently started"}')
+    fly.answers += [refused, box("stopped"), refused, box("started")]
+    await transitions.ask_stop("148e")
+    with pytest.raises(ProviderError):
+        await transitions.ask_stop("148e")
+
+
+@pytest.mark.gen_test
+async def test_a_stop_is_seen_through_an_update_from_outside(fly, transitions):
+    """Another version than ours is waited for: 404 for the old one, then the machine itself tells."""
+    fly.answers += [(404, "{}"), box("stopping", instance_id="02X"), OK]
+    await transitions.await_stopped("148e", "01X")
+    assert "instance_id=02X" in fly.seen[-1][1]
+
+
+@pytest.mark.gen_test
+async def test_a_reading_that_lags_behind_a_start_is_no_failure(fly, transitions):
+    """wait said `started`; a replica that still says `stopped` is asked again."""
+    fly.answers += [OK, box("stopped"), OK, box("started")]
+    assert (await transitions.start("148e", is_launching=True)).state == "started"
+
+
+@pytest.mark.gen_test
+async def test_a_machine_is_believed_to_be_gone_when_it_is_said_twice(fly, transitions):
+    """One 404 may be a replica."""
+    fly.answers += [(404, "{}"), box("started"), (404, "{}"), (404, "{}")]
+    assert (await transitions.get_surely("148e")).state == "started"
+    assert await transitions.get_surely("148e") is None
