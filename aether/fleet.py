@@ -197,16 +197,21 @@ class Fleet:
         return machine
 
     async def _be_born(self, machine: Machine, birth_config: dict[str, Any]) -> FlyMachine:
-        """Create the machine; where another server took its port at the same time, the older machine keeps it."""
+        """Create the machine; where another server took its port at the same time, the older machine keeps it.
+
+        Where that cannot be seen, the create has failed, and what it made goes, now or at a later sweep: on a shared
+        port Fly would lead a user to somebody else's machine.
+        """
         mark = (config.META_ID, machine.id)
         fly = await self._transitions.create(config.fly_name(machine), machine.region, birth_config, mark)
         if not birth_config["services"]:
             return fly
         try:
             sharing = await self._client.list({config.META_SSH_PORT: str(machine.ssh_port)})
-        except AetherError as error:
-            log.warning("machine %s: could not see whether its port is its own: %s", machine.id, error)
-            return fly
+        except AetherError:
+            with contextlib.suppress(AetherError):
+                await self._transitions.destroy(fly.id)
+            raise
         for other in sharing:
             if other.state not in FLY_GONE and (other.created_at, other.id) < (fly.created_at, fly.id):
                 await self._transitions.destroy(fly.id)

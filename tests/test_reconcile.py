@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from aether.app import Aether
+from aether.errors import ProviderError
 from aether.fleet import Fleet
 from aether.fly.client import FlyClient
 from aether.idle import IdleSweeper
@@ -158,6 +159,7 @@ async def test_a_machine_in_the_middle_of_its_creation_is_not_adopted(aether, ru
 async def test_activity_on_another_server_counts(aether, running, clock):
     """The other server publishes it; the future is not believed."""
     made = await running()
+    await aether.fleet.find(made.id).activity._publishing
     for published, believed in ((clock.now + 300, clock.now + 300), (clock.now + 9e9, clock.now + 600)):
         clock.now += 300
         await aether._client.set_metadata(made.fly_machine_id, "aether_last_activity", f"{published:.0f}")
@@ -331,3 +333,17 @@ async def test_a_machine_started_just_now_on_one_server_is_not_stopped_by_anothe
     await aether.fleet.find(made.id).activity._publishing
     await second.sweeper.sweep()
     assert made.state == second.fleet.get(made.id).state == "running"
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_machine_whose_port_may_be_shared_is_not_handed_out(aether, io_loop):
+    """The create fails with a clear error, and nothing of it is left after the next sweep."""
+    aether._emulator.faults.inject("unavailable", action="list", times=4)
+    with pytest.raises(ProviderError):
+        await aether.fleet.create(SPEC)
+    aether._emulator.faults.clear()
+    await aether.reconciler.reconcile()
+    (left,) = await aether._client.list({"aether_deployment": "default"}) or [None]
+    assert left is None or await aether._client.wait(left.id, "destroyed", 30)
+    assert aether.fleet.list() == []
