@@ -28,11 +28,11 @@ from aether.ssh.keys import public_text
 SPEC = MachineSpec(name=None, region=None, guest=Guest("shared", 1, 512))
 PASSING = ["unavailable", "rate-limit", "lose-408", "lose-503", "lose-drop", "commit-408", "commit-500", "commit-drop"]
 FAULTS = {
-    "create": [*PASSING, "hang", "garbage", "no-capacity"],
+    "create": [*PASSING, "hang", "garbage", "no-capacity", "quota"],
     "start": [*PASSING, "hang", "garbage", "no-capacity"],
     "stop": [*PASSING, "hang", "garbage"],
     "destroy": [*PASSING, "hang", "garbage"],
-    "get": ["unavailable", "rate-limit", "lose-drop", "hang", "garbage", "not-found", "host-unreachable"],
+    "get": ["unavailable", "rate-limit", "lose-drop", "hang", "garbage", "not-found", "host-unreachable", "stale-get"],
     "list": ["unavailable", "rate-limit", "lose-drop", "hang", "garbage", "empty-list", "stale-list"],
     "wait": ["unavailable", "rate-limit", "lose-408", "lose-drop", "garbage"],
 }
