@@ -118,10 +118,8 @@ async def test_a_failed_start_is_an_error_that_can_be_started_again(box, provide
     assert (provider.steps, box.machine.error) == (["launch", "start"], None)
 
 
-@pytest.mark.gen_test
-@pytest.mark.logs_warnings
-async def test_a_machine_that_could_not_be_stopped_is_still_running_and_says_so(box, provider):
-    """Or the idle sweep would forget a machine that bills."""
+async def stop_in_vain(box, provider):
+    """Have a running machine whose provider has just refused to stop it."""
     for step in ("launch", "stop"):
         provider.gate(step).set()
     box.settle()
@@ -129,6 +127,13 @@ async def test_a_machine_that_could_not_be_stopped_is_still_running_and_says_so(
     provider.failing["stop"] = ProviderError("try later")
     box.stop("by user")
     await until(box, "running")
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_machine_that_could_not_be_stopped_is_still_running_and_says_so(box, provider):
+    """Or the idle sweep would forget a machine that bills."""
+    await stop_in_vain(box, provider)
     assert box.machine.error["message"] == "try later"
     del provider.failing["stop"]
     box.stop("by user")
@@ -140,13 +145,7 @@ async def test_a_machine_that_could_not_be_stopped_is_still_running_and_says_so(
 @pytest.mark.logs_warnings
 async def test_a_start_after_a_stop_that_failed_is_no_error(box, provider):
     """The machine runs already: nothing is left to do."""
-    for step in ("launch", "stop"):
-        provider.gate(step).set()
-    box.settle()
-    await until(box, "running")
-    provider.failing["stop"] = ProviderError("try later")
-    box.stop("by user")
-    await until(box, "running")
+    await stop_in_vain(box, provider)
     box.start()
     assert (box.machine.state, box.machine.error) == ("running", None)
     assert provider.steps == ["launch", "stop"]
