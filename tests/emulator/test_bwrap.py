@@ -1,5 +1,6 @@
 """bwrap: what a machine sees of the computer, seen from inside."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,10 @@ def inside(need, rootfs, tmp_path):
 
     def run(command, state_dir=tmp_path / "state", files=()):
         argv = [need("bwrap"), *bwrap.arguments(rootfs, state_dir, files), "sh", "-c", command]
-        return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False).stdout
+        env = {"PATH": os.environ["PATH"]}  # not coverage's, which would write beside the read-only code
+        return subprocess.run(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=env
+        ).stdout
 
     return run
 
