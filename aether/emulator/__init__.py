@@ -4,6 +4,7 @@ Map, top to bottom: `api` (life cycle, the machines of each app, what tests do t
 `metadata`, which share `base` (HTTP: who may ask, `limits` and `faults`); `machine` (what can be asked of one, by whom:
 `leases`) over its `life` (what happens then) and its `ledger` (its record, who waits for it). A life runs in a runtime:
 `sandbox`, which starts a `process`, perhaps under `bwrap`, with its files in `rootfs`; or `fast`, which starts nothing.
+Which machine answers at an external port is up to the `edge`; `runtime` says what runtimes have in common.
 `record`, `requests` and `options` are pure: the JSON of a machine, what a request may say, what is settable. `clock` is
 time for tests. `guest`, `shell`, `command` and `children` run inside a machine. `openapi` describes what aether uses.
 

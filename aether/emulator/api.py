@@ -15,10 +15,10 @@ from pathlib import Path
 
 from tornado.httpserver import HTTPServer
 
+from aether.emulator.edge import Edge
 from aether.emulator.fast import FastRuntime
 from aether.emulator.faults import Faults
 from aether.emulator.ledger import Ledger
-from aether.emulator.life import Host, Runtime
 from aether.emulator.limits import RateLimits
 from aether.emulator.machine import Machine
 from aether.emulator.options import Options
@@ -26,6 +26,7 @@ from aether.emulator.record import Json, new_machine
 from aether.emulator.requests import ApiError, check_create, ssh_port
 from aether.emulator.rootfs import Trash
 from aether.emulator.routes import application
+from aether.emulator.runtime import Host, Runtime
 from aether.emulator.sandbox import Sandbox, SandboxError
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ class Emulator:
             await trash.empty()
             runtime = await self._choose()
             self.sandboxed = runtime.is_bwrap
-            self._host = Host(runtime, trash, self.options, self.faults, self._sleep)
+            edge = Edge(self._runtime == "fast", self.options.shared_ports)
+            self._host = Host(runtime, trash, self.options, self.faults, self._sleep, edge)
             await self._recover()
             server = HTTPServer(application(self, self.token))
             server.add_socket(listener)
@@ -144,6 +146,10 @@ class Emulator:
         """Destroy a machine as if somebody else did; returns when it is gone."""
         await self._machines[machine_id].vanish()
 
+    def migrate(self, machine_id: str) -> None:
+        """Move a stopped machine to another host, which changes its private address."""
+        self._machines[machine_id].migrate()
+
     def machine(self, app: str, machine_id: str) -> Machine:
         """Find a machine of an app, destroyed ones included."""
         if not re.fullmatch(r"[0-9a-f]{14}", machine_id):
@@ -177,11 +183,11 @@ class Emulator:
             self._ports[machine.ssh_port] = machine
 
     def _reserve(self, port: int | None) -> socket.socket | None:
-        """Bind the SSH port of a new machine; it may belong to no other living one, running or not."""
-        holder = None if port is None else self._ports.get(port)
+        """Bind the SSH port of a new machine; unless ports are shared, no other may have it, running or not."""
+        holder = None if port is None or self.options.shared_ports else self._ports.get(port)
         if holder is not None and holder.state != "destroyed" and holder.ssh_port == port:
             raise ApiError(409, f"aborted: external port {port} is already in use on this computer")
-        return self._host.runtime.reserve(port)
+        return self._host.edge.reserve(port)
 
     def _forget_some(self) -> None:
         gone = [m.id for m in self._machines.values() if m.state == "destroyed"]

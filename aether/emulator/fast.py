@@ -44,9 +44,6 @@ class FastRuntime:
 
     is_bwrap = False
 
-    def reserve(self, port: int | None) -> None:
-        """Take a port by its number only: no socket."""
-
     async def boot(
         self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], files: list[Json]
     ) -> FastGuest:

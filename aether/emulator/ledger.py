@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aether.emulator.clock import within
-from aether.emulator.record import EVENTS_KEPT, EVENTS_SHOWN, Json, event, image_ref, rfc3339
+from aether.emulator.record import EVENTS_KEPT, EVENTS_SHOWN, Json, event, image_ref, private_ip, rfc3339
 from aether.emulator.requests import ApiError
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,11 @@ class Ledger:
     def renew(self, config: Json, instance_id: str) -> None:
         """Replace the whole config; that makes another version of the machine."""
         self.record.update(config=config, instance_id=instance_id, image_ref=image_ref(config["image"]))
+
+    def readdress(self) -> None:
+        """Give the machine another private address, which only a move to another host does (Fly docs)."""
+        self.record["private_ip"] = private_ip()
+        self.save()
 
     def save(self) -> None:
         """Write the record in one step, readable by nobody else: `files` carry keys."""

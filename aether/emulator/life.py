@@ -5,65 +5,18 @@ One task at a time lives a machine's life. The root filesystem is wiped between 
 """
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Coroutine
+from typing import Any
 
-from aether.emulator.faults import Faults
+from aether.emulator.edge import Doorbell
 from aether.emulator.ledger import Ledger
-from aether.emulator.options import Options
-from aether.emulator.record import Json, environment, exit_request
-from aether.emulator.requests import ApiError, ssh_port
-from aether.emulator.rootfs import Rootfs, Trash
+from aether.emulator.record import environment, exit_request
+from aether.emulator.requests import ApiError, is_autostarted, ssh_port
+from aether.emulator.rootfs import Rootfs
+from aether.emulator.runtime import Guest, Host
 from aether.emulator.sandbox import SandboxError
-
-
-class Guest(Protocol):
-    """The process of a running machine, or what stands for it."""
-
-    def listen(self) -> None:
-        """Let SSH be answered."""
-
-    def stop(self, grace_s: float) -> None:
-        """Ask it to end."""
-
-    def signal(self, number: int) -> None:
-        """Send a signal."""
-
-    async def wait(self) -> int:
-        """Wait for the end and answer the exit code."""
-
-    async def run(self, command: list[str], stdin: str) -> Json:
-        """Run a command inside."""
-
-
-class Runtime(Protocol):
-    """How machines are run: as processes (`sandbox`) or only as states (`fast`)."""
-
-    is_bwrap: bool
-
-    def reserve(self, port: int | None) -> socket.socket | None:
-        """Take the SSH port."""
-
-    async def boot(
-        self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], files: list[Json]
-    ) -> Guest:
-        """Start a guest."""
-
-    async def sweep(self, machine_id: str) -> None:
-        """End what a machine left behind."""
-
-
-@dataclass(frozen=True)
-class Host:
-    """What the machines of one emulator share."""
-
-    runtime: Runtime
-    trash: Trash
-    options: Options
-    faults: Faults
-    sleep: Callable[[float], Awaitable[None]]
 
 
 class Life:
@@ -80,6 +33,7 @@ class Life:
         self._is_replacing = self._is_hurried = False
         self.is_doomed = ledger.state == "destroying"
         self.guest: Guest | None = None
+        self._doorbell = Doorbell()
 
     def launch(self, listener: socket.socket | None, is_skipped: bool) -> None:
         """Boot for the first time, or settle to `stopped` if the launch is skipped."""
@@ -89,6 +43,7 @@ class Life:
 
     def start(self) -> None:
         """Boot again."""
+        self._doorbell.silence()
         self._own(self._start_again("start"), "start")
 
     def stop(self, grace_s: float) -> None:
@@ -99,12 +54,14 @@ class Life:
 
     def replace(self, is_launched: bool) -> None:
         """End the process of the old version, then boot the new one if that is wanted."""
+        self._doorbell.silence()
         self._is_replacing, self._grace_s = True, 0.0
         self._stop_guest()
         self._own(self._renew(self._task, is_launched), "update")
 
     def doom(self) -> None:
         """End everything and destroy."""
+        self._doorbell.silence()
         self.is_doomed, self._grace_s = True, 0.0
         self._end_pause()
         if self._task is None:
@@ -124,6 +81,7 @@ class Life:
         self._is_hurried = True
         self._end_pause()
         await self.ended()
+        self._doorbell.silence()
 
     async def ended(self) -> None:
         """Wait until nothing happens to the machine any more."""
@@ -135,6 +93,8 @@ class Life:
         if self._ledger.state != "stopped":
             await self._host.runtime.sweep(str(self._ledger.record["id"]))
             await self._settle(0 if self._ledger.state == "created" else -9, "the emulator ended")
+        elif not self.is_doomed:
+            self._await_connection()
 
     def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._task = asyncio.create_task(work, name=f"machine {self._ledger.record['id']} {name}")
@@ -218,13 +178,26 @@ class Life:
         request = exit_request(code, self._grace_s is not None, error, self._ledger.now(), is_oom)
         self._task = self._grace_s = self._fate = None
         self._ledger.enter("stopped", "exit", "flyd", request)
+        self._await_connection()
 
-    async def _start_again(self, action: str) -> None:
+    def _await_connection(self) -> None:
+        """Let a connection to a stopped machine start it, if its service says so (Fly docs, "autostart")."""
+        if is_autostarted(self._ledger.config) and not self._is_hurried:
+            with contextlib.suppress(ApiError):  # somebody else has the port: nobody will ring
+                self._doorbell.hang_up(self._host.edge.reserve(ssh_port(self._ledger.config)), self._wake)
+
+    def _wake(self, listener: socket.socket) -> None:
+        self._ledger.enter("starting", "start", "flyd")
+        self._own(self._start_again("start", listener), "start")
+
+    async def _start_again(self, action: str, listener: socket.socket | None = None) -> None:
         """Wipe what does not persist, and live with the SSH port if that is still free."""
         try:
             await self._wipe({"always", "restart"} if self._host.options.persist_restart else {"always"})
-            listener = self._host.runtime.reserve(ssh_port(self._ledger.config))
+            listener = listener or self._host.edge.reserve(ssh_port(self._ledger.config))
         except (ApiError, OSError) as error:
+            if listener is not None:
+                listener.close()
             await self._settle(1, str(error))
         else:
             await self._live(listener, action)

@@ -9,9 +9,10 @@ import socket
 from aether.emulator.clock import within
 from aether.emulator.leases import Leasehold
 from aether.emulator.ledger import Ledger
-from aether.emulator.life import Guest, Host, Life
+from aether.emulator.life import Life
 from aether.emulator.record import Json, ulid
 from aether.emulator.requests import ApiError, grace_s, ssh_port
+from aether.emulator.runtime import Guest, Host
 
 _LAST_GRACE_S = 3.0  # for shells, when the emulator itself stops
 _CAN_DESTROY = frozenset({"created", "stopped", "suspended", "failed", "destroying"})
@@ -148,6 +149,12 @@ class Machine:
         if self.state != "destroyed":
             self.destroy(is_forced=True)
             await self._life.ended()
+
+    def migrate(self) -> None:
+        """Move to another host, as Fly may between a stop and a start: same id, another private address."""
+        if self.state != "stopped":
+            raise ApiError(412, f"failed_precondition: unable to migrate machine from current state: '{self.state}'")
+        self.ledger.readdress()
 
     async def close(self) -> None:
         """Stop, and wait until everything it started has ended."""

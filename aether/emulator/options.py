@@ -23,6 +23,8 @@ class Options:
         persist_restart: `rootfs.persist: "restart"` survives a stop by the API (off; not established).
         lease_body: a lease is answered "wrapped" in status and data (default, as documented) or "flat" (OpenAPI).
         wait_needs_instance_id: waiting for `stopped` without one is 400 (off; on until early 2026).
+        shared_ports: machines may have one external port, as on Fly, which spreads connections over those that run
+            (off: 409, because SSH would then reach somebody else's machine).
         purge_destroyed: a destroyed machine is 404 (off: 200, as recorded; Fly forgets it after a while).
     """
 
@@ -40,6 +42,7 @@ class Options:
     persist_restart: bool = False
     lease_body: Literal["wrapped", "flat"] = "wrapped"
     wait_needs_instance_id: bool = False
+    shared_ports: bool = False
     purge_destroyed: bool = False
 
     def __post_init__(self) -> None:

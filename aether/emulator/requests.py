@@ -213,6 +213,11 @@ def ssh_port(config: Json) -> int | None:
     return int(ports[0]["port"])
 
 
+def is_autostarted(config: Json) -> bool:
+    """Say whether a connection to the stopped machine starts it; unset means no, though the docs disagree."""
+    return any(service.get("autostart", False) for service in config.get("services", []))
+
+
 def grace_s(timeout: str | int | None) -> float:
     """Read a stop timeout: a Go duration ("1m30s") or nanoseconds; 5 s by default, 300 s at most."""
     if timeout is None:

@@ -22,7 +22,7 @@ import psutil
 from aether.emulator import bwrap
 from aether.emulator.process import GuestProcess, open_line, until_readable
 from aether.emulator.record import Json
-from aether.emulator.requests import ApiError, file_content
+from aether.emulator.requests import file_content
 from aether.emulator.rootfs import HOME, Rootfs, Trash
 
 log = logging.getLogger(__name__)
@@ -57,20 +57,6 @@ class Sandbox:
         if program is None and runtime == "bwrap":
             raise SandboxError("bubblewrap (bwrap) does not work here; use the runtime 'plain' or 'auto'")
         return cls(state_dir, program, hidden)
-
-    def reserve(self, port: int | None) -> socket.socket | None:
-        """Reserve a port of 127.0.0.1; nothing listens until the machine's SSH server does."""
-        if port is None:
-            return None
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", port))
-        except OSError:
-            listener.close()
-            text = f"aborted: external port {port} is already in use on this computer"
-            raise ApiError(409, text) from None
-        return listener
 
     async def boot(
         self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], files: list[Json]
