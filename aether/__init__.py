@@ -13,6 +13,7 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
     idle           IdleSweeper: stops machines that nobody uses
     reconcile      Reconciler: holds the fleet against Fly's list, which is the record
     fleet          Fleet: the machines we manage, in memory
+    births         Births: makes exactly one machine for a request, or none
     lifecycle      MachineLifecycle: drives one machine to the state asked for
     terminals      Terminals: one machine's SSH connection and the sessions over it
     sessions       TerminalSession: one SSH PTY and the client attached to it

@@ -1,33 +1,25 @@
 """Fleet: the machines we manage, in memory. Fly is the record: at start the fleet is read from there."""
 
 import asyncio
-import contextlib
 import logging
-import random
 import time
-import uuid
 from collections.abc import Callable
-from typing import Any
 
 import asyncssh
 
-from aether.errors import AetherError, LimitExceeded, MachineNotFound, ProviderError, ShuttingDown
-from aether.fly import config
-from aether.fly.answers import FlyMachine
+from aether.births import Births
+from aether.errors import LimitExceeded, MachineNotFound, ShuttingDown
 from aether.fly.client import FlyClient
+from aether.fly.config import Birth
 from aether.fly.transitions import Transitions
 from aether.lifecycle import MachineLifecycle
-from aether.machines import FLY_GONE, Machine, MachineSpec
+from aether.machines import Machine, MachineSpec
 from aether.messages import TerminalQuery
 from aether.sessions import Client, TerminalSession
 from aether.ssh.client import SshLink
-from aether.ssh.keys import make_host_key
+from aether.ssh.keys import secret_of
 
 log = logging.getLogger(__name__)
-
-SSH_PORTS = range(20000, 30000)  # below Linux' ephemeral ports, so that no outgoing connection holds one
-PORT_ATTEMPTS = 5
-BIRTHS_DEADLINE_S = 5.0  # how long a shutdown waits for creates under way
 
 
 class Fleet:
@@ -44,26 +36,21 @@ class Fleet:
     def __init__(
         self,
         client: FlyClient,
-        birth: config.Birth,
+        birth: Birth,
         user_key: asyncssh.SSHKey,
         region: str,
         max_machines: int,
         max_sessions: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._client = client
         self._transitions = Transitions(client)
         self._birth = birth
         self._user_key = user_key
-        self._region = region
+        self.births = Births(client, self._transitions, birth, region, secret_of(user_key), clock)
         self._max_machines = max_machines
         self._max_sessions = max_sessions
         self._clock = clock
         self._machines: dict[str, MachineLifecycle] = {}
-        self._ports_being_born: set[int] = set()
-        self._born = asyncio.Event()
-        self.being_born: set[str] = set()  # ids whose create is under way
-        self.stillborn: dict[str, float] = {}  # ids whose create failed, but perhaps made a machine, and when
         self.destroyed: dict[str, float] = {}  # Fly's ids of machines we destroyed: a stale list may still have them
         self._is_closing = False
 
@@ -95,21 +82,13 @@ class Fleet:
             ProviderError: Fly refused or could not be reached.
         """
         self.refuse_if_closing()
-        if len(self._machines) + len(self._ports_being_born) >= self._max_machines:
+        if len(self._machines) + len(self.births.under_way) >= self._max_machines:
             raise LimitExceeded(
                 f"there are {self._max_machines} machines already (AETHER_MAX_MACHINES); delete one first"
             )
-        for attempt in range(1, PORT_ATTEMPTS + 1):
-            port = self._free_port()
-            self._ports_being_born.add(port)
-            try:
-                return await self._create(spec, port)
-            except ProviderError as error:
-                if error.status != 409 or "port" not in str(error) or attempt == PORT_ATTEMPTS:
-                    raise
-            finally:
-                self._ports_being_born.discard(port)
-        raise AssertionError("unreachable")
+        machine = await self.births.create(spec, {machine.ssh_port for machine in self.list()})
+        self.take_in(machine)
+        return machine
 
     def start(self, machine_id: str) -> Machine:
         """Start a machine; returns before it runs. Raises MachineNotFound."""
@@ -156,67 +135,9 @@ class Fleet:
     async def close(self) -> None:
         """Let go of all machines without touching them; terminals close with "service restart"."""
         self._is_closing = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(BIRTHS_DEADLINE_S):
-                while self.being_born:  # whoever asked gets an answer
-                    self._born.clear()
-                    await self._born.wait()
+        await self.births.close()  # whoever asked gets an answer
         error = ShuttingDown("The server restarts.")
         await asyncio.gather(*(entry.close(error) for entry in self._machines.values()))
-
-    async def _create(self, spec: MachineSpec, ssh_port: int) -> Machine:
-        now = self._clock()
-        machine_id = str(uuid.uuid4())
-        host_key = make_host_key()
-        machine = Machine(
-            id=machine_id,
-            name=spec.name or f"aether-{machine_id[:8]}",
-            region=spec.region or self._region,
-            image=self._birth.image,
-            guest=spec.guest,
-            created_at=now,
-            last_activity_at=now,
-            last_input_at=now,
-            ssh_port=ssh_port,
-            host_public_key=host_key.public,
-        )
-        self.being_born.add(machine.id)
-        try:
-            fly = await self._be_born(machine, self._birth.config(machine, host_key.private))
-        except AetherError:
-            self.stillborn[machine.id] = now
-            raise
-        finally:
-            self.being_born.discard(machine.id)
-            self._born.set()
-        machine.fly_machine_id = fly.id
-        machine.instance_id = fly.instance_id
-        machine.region = fly.region  # the one we got, not the one we asked for
-        log.info("machine %s created, it is %s at Fly", machine.id, fly.id)
-        self.take_in(machine)
-        return machine
-
-    async def _be_born(self, machine: Machine, birth_config: dict[str, Any]) -> FlyMachine:
-        """Create the machine; where another server took its port at the same time, the older machine keeps it.
-
-        Where that cannot be seen, the create has failed, and what it made goes, now or at a later sweep: on a shared
-        port Fly would lead a user to somebody else's machine.
-        """
-        mark = (config.META_ID, machine.id)
-        fly = await self._transitions.create(config.fly_name(machine), machine.region, birth_config, mark)
-        if not birth_config["services"]:
-            return fly
-        try:
-            sharing = await self._client.list({config.META_SSH_PORT: str(machine.ssh_port)})
-        except AetherError:
-            with contextlib.suppress(AetherError):
-                await self._transitions.destroy(fly.id)
-            raise
-        for other in sharing:
-            if other.state not in FLY_GONE and (other.created_at, other.id) < (fly.created_at, fly.id):
-                await self._transitions.destroy(fly.id)
-                raise ProviderError(f"port {machine.ssh_port} belongs to Fly machine {other.id}", status=409)
-        return fly
 
     def take_in(self, machine: Machine) -> None:
         """Manage a machine that exists at Fly."""
@@ -230,10 +151,6 @@ class Fleet:
         self._machines[machine.id] = entry
         if not self._is_closing:  # else the next server takes it from here
             entry.settle()
-
-    def _free_port(self) -> int:
-        taken = {machine.ssh_port for machine in self.list()} | self._ports_being_born
-        return random.choice([port for port in SSH_PORTS if port not in taken])  # noqa: S311 - not a secret
 
     def _entry(self, machine_id: str) -> MachineLifecycle:
         try:

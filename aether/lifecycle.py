@@ -5,7 +5,6 @@ and every order of requests has one sane outcome: the last one wins.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -14,13 +13,14 @@ from aether.activity import ActivityPublisher
 from aether.errors import AetherError, MachineNotFound, MachineNotRunning, MachineStopped, ShuttingDown
 from aether.fly.answers import FlyMachine
 from aether.fly.transitions import Transitions
-from aether.machines import HOST_UNREACHABLE, Machine, MachineState, state_from_fly
+from aether.machines import Machine, MachineState, state_from_fly
 from aether.ssh.client import SshLink
 from aether.terminals import Terminals
 
 log = logging.getLogger(__name__)
 
 RUNNING, STOPPED = MachineState.RUNNING, MachineState.STOPPED
+AT_REST = (MachineState.STOPPED, MachineState.ERROR)
 
 
 class MachineLifecycle:
@@ -36,7 +36,7 @@ class MachineLifecycle:
         self.machine = machine
         self._transitions = transitions
         self._heading = STOPPED if machine.state in (STOPPED, MachineState.STOPPING) else RUNNING
-        self._stopped_by = ""
+        self._asked_by = self._stopped_by = ""
         self._asked = 0  # how often somebody has said where to head
         self._entered = 0  # how often the state has changed
         self.is_gone = False
@@ -46,8 +46,6 @@ class MachineLifecycle:
         self._destroying: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
 
-    # What callers ask for.
-
     def settle(self) -> None:
         """See a transition through that began elsewhere: at creation, or before this server was started."""
         if self.machine.state in (MachineState.CREATED, MachineState.STOPPING):
@@ -56,7 +54,7 @@ class MachineLifecycle:
     def start(self) -> None:
         """Head for `running`; during a stop: as soon as that one ends."""
         self._refuse_if_destroying()
-        if self._heading is RUNNING and self.machine.state not in (STOPPED, MachineState.ERROR):
+        if self._heading is RUNNING and self._is_driving():
             return
         self._heading = RUNNING
         self._asked += 1
@@ -64,19 +62,20 @@ class MachineLifecycle:
             self.machine.error = None  # it could not be stopped, and now need not be
         elif not self._is_driving():
             self._enter(MachineState.STARTING)
-            self._drive_on()
+        self._drive_on()
 
     def stop(self, by: str) -> None:
         """Head for `stopped`; during a start: as soon as that one ends. `by` completes "Machine stopped …"."""
         self._refuse_if_destroying()
-        if self._heading is STOPPED and self.machine.state in (STOPPED, MachineState.STOPPING):
+        if self._heading is STOPPED and self._is_driving():
             return
         self._heading = STOPPED
         self._asked += 1
-        self._stopped_by = by
-        if not self._is_driving():
+        self._asked_by = by
+        if not self._is_driving() and self.machine.state is not STOPPED:
+            self._stopped_by = by
             self._enter(MachineState.STOPPING)
-            self._drive_on()
+        self._drive_on()
 
     async def destroy(self) -> None:
         """Destroy the machine, whatever it is doing; all callers wait for the same end."""
@@ -109,13 +108,11 @@ class MachineLifecycle:
             return
         self.is_gone = fly is None
         if fly is None:
-            gone = MachineNotFound("Machine destroyed from outside of aether.")
-            self._fail(gone)
+            self._fail(gone := MachineNotFound("Machine destroyed from outside of aether."))
             await self.terminals.end(gone)
             return
         if not fly.is_reachable:
-            text = "Fly does not reach the machine's host; its state is from before. Wait, or delete the machine."
-            self.machine.error = {"code": HOST_UNREACHABLE, "message": text}
+            self.machine.note_unreachable()
             return
         self.machine.error = None if self.machine.is_unreachable else self.machine.error
         state = state_from_fly(fly.state)
@@ -123,11 +120,11 @@ class MachineLifecycle:
             self._heading = RUNNING  # somebody else started it, or a start that we gave up came through after all
             self._enter(MachineState.STARTING)
             self._run(fly)
-        elif state in (STOPPED, MachineState.ERROR) and self.machine.state is RUNNING:
+        elif state in AT_REST and self.machine.state is RUNNING:
+            self._heading = STOPPED
             await self._note_stopped(fly, state)
 
     async def _note_stopped(self, fly: FlyMachine, state: MachineState) -> None:
-        self._heading = STOPPED
         self._stopped_by = fly.why_stopped()
         log.info("machine %s stopped %s", self.machine.id, self._stopped_by)
         stopped = MachineStopped(f"Machine stopped {self._stopped_by}.")
@@ -162,13 +159,12 @@ class MachineLifecycle:
             return MachineStopped(f"Machine stopped {self._stopped_by or 'by provider'}.")
         return None
 
-    # The driver.
-
     def _is_driving(self) -> bool:
         return self._driver is not None and not self._driver.done()
 
     def _drive_on(self) -> None:
-        self._driver = asyncio.create_task(self._drive(), name=f"drive {self.machine.id}")
+        if not self._is_driving():
+            self._driver = asyncio.create_task(self._drive(), name=f"drive {self.machine.id}")
 
     async def _drive(self) -> None:
         asked = None
@@ -185,17 +181,17 @@ class MachineLifecycle:
     async def _fail_heading(self, heading: MachineState, error: AetherError) -> None:
         """A machine that could not be stopped may still run, and bill: then it stays `running`, to be stopped again."""
         self._fail(error)
-        if heading is not STOPPED:
-            return
-        with contextlib.suppress(AetherError):
-            fly = await self._transitions.get(self.machine.fly_machine_id)
-            if fly is not None and fly.state == "started":
-                self._enter(RUNNING)
+        fly = await self._transitions.peek(self.machine.fly_machine_id) if heading is STOPPED else None
+        if fly is not None and fly.state == "started":
+            self._enter(RUNNING)
 
     async def _boot(self) -> None:
         self.machine.error = None
         if self.machine.state is RUNNING:
-            return
+            fly = await self._transitions.peek(self.machine.fly_machine_id)
+            if fly is None or (state := state_from_fly(fly.state)) not in AT_REST:
+                return
+            await self._note_stopped(fly, state)
         is_launching = self.machine.state is MachineState.CREATED
         self._enter(MachineState.STARTING)
         self._run(await self._transitions.start(self.machine.fly_machine_id, is_launching))
@@ -209,7 +205,10 @@ class MachineLifecycle:
 
     async def _halt(self) -> None:
         if self.machine.state is STOPPED:
-            return
+            fly = await self._transitions.peek(self.machine.fly_machine_id)
+            if fly is None or state_from_fly(fly.state) in AT_REST:
+                return
+        self._stopped_by = self._asked_by or self._stopped_by
         self._enter(MachineState.STOPPING)
         await self._transitions.ask_stop(self.machine.fly_machine_id)
         await self.terminals.end(MachineStopped(f"Machine stopped {self._stopped_by or 'by provider'}."))

@@ -109,6 +109,11 @@ class Machine:
         if now - self.last_input_at <= OUTPUT_COUNTS_S:
             self.last_activity_at = now
 
+    def note_unreachable(self) -> None:
+        """Fly does not reach the machine's host: what we know of it is from before."""
+        text = "Fly does not reach the machine's host; its state is from before. Wait, or delete the machine."
+        self.error = {"code": HOST_UNREACHABLE, "message": text}
+
     @property
     def is_unreachable(self) -> bool:
         """Whether Fly does not reach the machine's host, when we last heard."""

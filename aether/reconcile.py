@@ -6,6 +6,7 @@ the machine itself has been read; what it lacks, only after two lists and a read
 lists were wrongly empty; flyctl#4618, where they lagged.
 """
 
+import asyncio
 import logging
 import time
 import uuid
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 READINGS = 2
 YOUNG_S = 180.0
+DEADLINE_S = 30.0
 REMEMBERED_S = 86400.0  # how long a failed create or a destroyed machine may come up in a list
 
 
@@ -42,7 +44,7 @@ class Reconciler:
 
     async def reconcile(self) -> None:
         """Compare once: one list, and one reading for each machine that differs. Raises AetherError from the list."""
-        for past in (self._fleet.stillborn, self._fleet.destroyed):
+        for past in (self._fleet.births.failed, self._fleet.destroyed):
             for key in [key for key, at in past.items() if self._clock() - at > REMEMBERED_S]:
                 del past[key]
         listed = [
@@ -50,12 +52,19 @@ class Reconciler:
             for fly in await self._client.list({config.META_DEPLOYMENT: self._deployment})
             if fly.state not in FLY_GONE and fly.id not in self._fleet.destroyed
         ]
-        listed.sort(key=lambda fly: (not _is_original(fly), fly.created_at))
-        for fly in listed:
-            await self._guarded(fly.id, self._compare(fly))
+        listed.sort(key=lambda fly: (not _is_original(fly), fly.created_at, fly.id))
+        self._adopt_unknown(listed)
+        self._note_shared_ports(listed)
         seen = {fly.id for fly in listed}
-        for entry in self._fleet.entries():
-            await self._guarded(entry.machine.fly_machine_id, self._miss(entry, seen))
+        steps = [self._guarded(fly.id, self._compare(fly)) for fly in listed]
+        steps += [
+            self._guarded(entry.machine.fly_machine_id, self._miss(entry, seen)) for entry in self._fleet.entries()
+        ]
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.gather(*steps)
+        except TimeoutError:  # idle machines must be stopped all the same
+            log.warning("Fly was too slow to compare all machines within %.0f s; the next sweep goes on", DEADLINE_S)
 
     async def look_again(self, machine: Machine) -> None:
         """Read one machine's activity as other servers have published it, and what became of the machine."""
@@ -69,18 +78,14 @@ class Reconciler:
         except AetherError as error:
             log.warning("Fly machine %s could not be compared: %s", fly_id, error)
 
-    async def _compare(self, fly: FlyMachine) -> None:
-        aether_id = fly.metadata.get(config.META_ID, "")
-        entry = self._fleet.find(aether_id)
-        if entry is not None and entry.machine.fly_machine_id == fly.id:
-            _take_over_activity(entry.machine, fly, self._clock())
-            if _differs(entry, fly):
-                await entry.check()
-        elif aether_id in self._fleet.stillborn:
-            log.warning("Fly machine %s is left of a create that failed; destroying it", fly.id)
-            await self._client.destroy(fly.id)
-        elif entry is None and aether_id not in self._fleet.being_born and fly.id not in self._fleet.destroyed:
-            self._adopt(fly)
+    def _adopt_unknown(self, listed: list[FlyMachine]) -> None:
+        """Adopt what no server is making just now and no failed create has left."""
+        births = self._fleet.births
+        for fly in listed:
+            aether_id = fly.metadata.get(config.META_ID, "")
+            is_being_born = aether_id in births.under_way or (births.is_pending(fly) and births.is_young(fly))
+            if self._fleet.find(aether_id) is None and not is_being_born and not births.is_orphan(fly):
+                self._adopt(fly)
 
     def _adopt(self, fly: FlyMachine) -> None:
         machine = adopted(fly, self._clock())
@@ -89,6 +94,36 @@ class Reconciler:
             return
         log.info("machine %s adopted, it is %s (%s) at Fly", machine.id, fly.id, fly.state)
         self._fleet.take_in(machine)
+
+    def _note_shared_ports(self, listed: list[FlyMachine]) -> None:
+        """Tell the younger of two machines on one SSH port, which no list showed when it was created."""
+        holders: dict[str, FlyMachine] = {}
+        for fly in listed:
+            port = fly.metadata.get(config.META_SSH_PORT, "")
+            older = holders.setdefault(port, fly)
+            entry = self._entry(fly)
+            if older is not fly and entry is not None and fly.config.get("services"):
+                log.warning("Fly machines %s and %s share port %s", older.id, fly.id, port)
+                text = f"Another machine has port {port}, too: save your files, delete this one, create it again."
+                entry.machine.error = entry.machine.error or ProviderError(text).to_json()
+
+    def _entry(self, fly: FlyMachine) -> MachineLifecycle | None:
+        """Find what drives this very machine, not a copy of it."""
+        entry = self._fleet.find(fly.metadata.get(config.META_ID, ""))
+        return entry if entry is not None and entry.machine.fly_machine_id == fly.id else None
+
+    async def _compare(self, fly: FlyMachine) -> None:
+        births = self._fleet.births
+        entry = self._entry(fly)
+        if entry is not None:
+            _take_over_activity(entry.machine, fly, self._clock())
+            if births.is_pending(fly):
+                await births.confirm(fly)
+            if _differs(entry, fly):
+                await entry.check()
+        elif births.is_orphan(fly) and births.is_orphan(await self._client.get(fly.id)):
+            log.warning("Fly machine %s is left of a create that failed; destroying it", fly.id)
+            await self._client.destroy(fly.id)
 
     async def _miss(self, entry: MachineLifecycle, seen: set[str]) -> None:
         machine = entry.machine

@@ -28,7 +28,7 @@ async def test_a_port_that_is_taken_is_replaced_by_another(aether, monkeypatch):
     """Another program may hold the port that was drawn."""
     first = await aether.fleet.create(SPEC)
     drawn = iter([first.ssh_port, first.ssh_port, 29999, 29998, 29997])
-    monkeypatch.setattr(aether.fleet, "_free_port", lambda: next(drawn))
+    monkeypatch.setattr(aether.fleet.births, "_free_port", lambda taken: next(drawn))
     second = await aether.fleet.create(SPEC)
     assert second.ssh_port != first.ssh_port
 
@@ -38,7 +38,7 @@ async def test_a_port_that_is_taken_is_replaced_by_another(aether, monkeypatch):
 async def test_a_create_that_fails_leaves_no_machine_behind(aether, monkeypatch):
     """The caller gets the error, the list stays as it was."""
     first = await aether.fleet.create(SPEC)
-    monkeypatch.setattr(aether.fleet, "_free_port", lambda: first.ssh_port)
+    monkeypatch.setattr(aether.fleet.births, "_free_port", lambda taken: first.ssh_port)
     with pytest.raises(ProviderError):
         await aether.fleet.create(SPEC)
     assert aether.fleet.list() == [first]

@@ -50,7 +50,7 @@ class Provider:
     async def get(self, fly_id):
         return self.fly
 
-    get_surely = get
+    get_surely = peek = get
 
     async def set_metadata(self, fly_id, key, value):
         pass

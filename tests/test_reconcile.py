@@ -1,15 +1,21 @@
 """reconcile: Fly is the record, and the fleet follows it."""
 
+import asyncio
 import dataclasses
+import random
+from types import SimpleNamespace
 
 import pytest
 
+from aether import reconcile
 from aether.app import Aether
-from aether.errors import ProviderError
+from aether.emulator.api import Emulator
+from aether.emulator.options import Options
 from aether.fleet import Fleet
 from aether.fly.client import FlyClient
+from aether.fly.config import Birth, SshNetwork
 from aether.idle import IdleSweeper
-from aether.machines import Guest, MachineSpec
+from aether.machines import FLY_GONE, Guest, MachineSpec
 from aether.reconcile import REMEMBERED_S, YOUNG_S, Reconciler
 from aether.ssh.keys import load_or_make_user_key
 
@@ -124,7 +130,7 @@ async def test_what_a_failed_create_left_behind_is_destroyed(aether, running, cl
     """The user was told it failed: nothing may bill."""
     made = await running()
     aether.fleet.forget(made.id)
-    aether.fleet.stillborn[made.id] = clock.now
+    aether.fleet.births.failed[made.id] = clock.now
     await aether.reconciler.reconcile()
     await aether._client.wait(made.fly_machine_id, "destroyed", 30)
     assert aether.fleet.list() == []
@@ -150,7 +156,7 @@ async def test_a_machine_in_the_middle_of_its_creation_is_not_adopted(aether, ru
     """Its creator is about to take it in."""
     made = await running()
     aether.fleet.forget(made.id)
-    aether.fleet.being_born.add(made.id)
+    aether.fleet.births.under_way.add(made.id)
     await aether.reconciler.reconcile()
     assert aether.fleet.list() == []
 
@@ -212,10 +218,10 @@ async def test_a_terminal_learns_that_its_machine_was_destroyed_from_outside(aet
 class Second:
     """Another server over the same provider."""
 
-    def __init__(self, aether, settings, clock):
+    def __init__(self, aether, settings, clock, birth=None):
         key = load_or_make_user_key(settings.state_dir / "ssh_key")
         self.client = FlyClient(aether._emulator.url, "local", aether._emulator.token)
-        self.fleet = Fleet(self.client, aether.fleet._birth, key, "", 10, 10, clock)
+        self.fleet = Fleet(self.client, birth or aether.fleet._birth, key, "", 10, 10, clock)
         self.reconciler = Reconciler(self.fleet, self.client, "default", clock)
         self.sweeper = IdleSweeper(self.fleet, self.reconciler, 600, 60, clock)
 
@@ -274,7 +280,7 @@ async def test_of_two_machines_with_one_port_the_older_keeps_it(aether, running,
 
     monkeypatch.setattr(aether._client, "list", sharing)
     ports = iter([29999, 29998])
-    monkeypatch.setattr(aether.fleet, "_free_port", lambda: next(ports))
+    monkeypatch.setattr(aether.fleet.births, "_free_port", lambda taken: next(ports))
     assert (await aether.fleet.create(SPEC)).ssh_port == 29998
     assert len(await real({"aether_deployment": "default"})) == 2
 
@@ -336,14 +342,103 @@ async def test_a_machine_started_just_now_on_one_server_is_not_stopped_by_anothe
 
 
 @pytest.mark.gen_test
+async def test_a_start_is_right_even_if_the_machine_was_stopped_from_outside_a_moment_ago(aether, running, until_state):
+    """No sweep has come by: what we believe is checked before nothing is done."""
+    made = await running()
+    await aether._client.stop(made.fly_machine_id)
+    await aether._client.wait(made.fly_machine_id, "stopped", 30)
+    aether.fleet.start(made.id)
+    await aether.fleet.find(made.id)._driver
+    assert made.state == "running"
+    assert (await aether._client.get(made.fly_machine_id)).state == "started"
+
+
+@pytest.mark.gen_test
+async def test_a_stop_is_right_even_if_the_machine_was_started_from_outside_a_moment_ago(aether, running, until_state):
+    """Else it would go on billing although its user was told that it is stopped."""
+    made = await running()
+    aether.fleet.stop(made.id, "by user")
+    await until_state(made.id, "stopped")
+    await aether._client.start(made.fly_machine_id)
+    await aether._client.wait(made.fly_machine_id, "started", 30)
+    aether.fleet.stop(made.id, "by user")
+    await aether.fleet.find(made.id)._driver
+    assert made.state == "stopped"
+    assert (await aether._client.get(made.fly_machine_id)).state == "stopped"
+
+
+@pytest.mark.gen_test
+async def test_a_start_of_a_running_machine_leaves_its_terminal_alone(aether, running, terminal):
+    """Nothing is to do, also where Fly cannot be read just now."""
+    made = await running()
+    tty = await terminal(made.id)
+    await tty.until(PROMPT)
+    aether._emulator.faults.inject("unavailable", action="get", times=4)
+    for _ in range(2):
+        aether.fleet.start(made.id)
+        await aether.fleet.find(made.id)._driver
+    assert made.state == "running"
+    assert "still here" in await tty.run("echo still here")
+
+
+@pytest.mark.gen_test
 @pytest.mark.logs_warnings
-async def test_a_machine_whose_port_may_be_shared_is_not_handed_out(aether, io_loop):
-    """The create fails with a clear error, and nothing of it is left after the next sweep."""
-    aether._emulator.faults.inject("unavailable", action="list", times=4)
-    with pytest.raises(ProviderError):
-        await aether.fleet.create(SPEC)
-    aether._emulator.faults.clear()
-    await aether.reconciler.reconcile()
-    (left,) = await aether._client.list({"aether_deployment": "default"}) or [None]
-    assert left is None or await aether._client.wait(left.id, "destroyed", 30)
-    assert aether.fleet.list() == []
+async def test_a_reading_that_never_ends_does_not_keep_idle_machines_running(aether, running, clock, monkeypatch):
+    """The sweep compares all machines at once, and not for ever."""
+    first, other = await running(), await running()
+    clock.now += 600
+    await aether._client.stop(first.fly_machine_id)
+    await aether._client.wait(first.fly_machine_id, "stopped", 30)
+    aether._emulator.faults.inject("hang", action="get", times=1, machine=first.fly_machine_id)
+    monkeypatch.setattr(reconcile, "DEADLINE_S", 0.2)
+    monkeypatch.setattr(aether._client, "_call_timeout_s", 0.5)
+    await aether.sweeper.sweep()
+    await aether.fleet.find(other.id)._driver
+    assert other.state == "stopped"
+
+
+@pytest.fixture
+def sharing(io_loop, tmp_path, settings, clock):
+    """Two servers over an emulator where machines may share a port, as on Fly."""
+    emulator = Emulator(tmp_path / "fly", runtime="fast", options=Options(shared_ports=True), clock=clock)
+    io_loop.run_sync(emulator.start)
+    provider = SimpleNamespace(_emulator=emulator, fleet=None)
+    birth = Birth("default", "image", 8, "coder", "ssh-ed25519 USER", SshNetwork("public", "127.0.0.1"))
+    servers = [Second(provider, settings, clock, birth) for _ in range(2)]
+    yield servers
+    for server in servers:
+        io_loop.run_sync(server.close)
+    io_loop.run_sync(emulator.stop)
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_two_servers_that_draw_one_port_at_the_same_time_end_up_with_two(sharing, monkeypatch):
+    """The older machine keeps it; the other is made again elsewhere, and nothing is left over."""
+    for server in sharing:
+        drawn = iter([29999, *random.sample(range(20000, 29999), 4)])
+        monkeypatch.setattr(server.fleet.births, "_free_port", lambda taken, drawn=drawn: next(drawn))
+    made = await asyncio.gather(*(server.fleet.create(SPEC) for server in sharing))
+    assert len({machine.ssh_port for machine in made}) == 2
+    assert 29999 in {machine.ssh_port for machine in made}
+    listed = [fly for fly in await sharing[0].client.list({}) if fly.state not in FLY_GONE]
+    assert {fly.id for fly in listed} == {machine.fly_machine_id for machine in made}
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_port_that_is_shared_after_all_is_noticed_and_the_younger_machine_says_so(sharing, monkeypatch, clock):
+    """Lists lagged when it was created: its user is told what to do."""
+    one, other = sharing
+    first = await one.fleet.create(SPEC)
+    clock.now += 1
+    monkeypatch.setattr(other.fleet.births, "_free_port", lambda taken: first.ssh_port)
+    monkeypatch.setattr(other.fleet.births, "_check_port", nothing)
+    second = await other.fleet.create(SPEC)
+    await one.reconciler.reconcile()
+    assert first.error is None
+    assert f"has port {first.ssh_port}, too" in one.fleet.get(second.id).error["message"]
+
+
+async def nothing(*arguments):
+    pass

@@ -12,7 +12,12 @@ import asyncssh
 import psutil
 import pytest
 from tornado.httpclient import HTTPRequest
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
+from tornado.web import Application
+
+import server as program
 
 ROOT = Path(__file__).parent.parent
 PROMPT = "coder@aether:~$ "
@@ -233,6 +238,34 @@ async def test_a_signal_during_the_start_ends_it(run, tmp_path):
     assert (status, "Traceback" in log) == (0, False)
     connection.close()
     silent.close()
+
+
+@pytest.mark.gen_test
+async def test_nobody_else_can_read_the_state_folder(run, ask, tmp_path):
+    """It holds the key that opens the machines, and their files."""
+    server = await run("server.py", "--port", "0")
+    await ask(server.url, "POST", "/machines")
+    secrets = [tmp_path / "state", *(tmp_path / "state").glob("emulator"), tmp_path / "state" / "ssh_key"]
+    assert [path.stat().st_mode & 0o077 for path in secrets] == [0, 0, 0]
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_stops_takes_no_more_connections_while_it_lets_go_of_its_machines():
+    """So that a proxy in front turns to another one at once."""
+    (listener,) = bind_sockets(0, "127.0.0.1")
+    port = listener.getsockname()[1]
+    seen = []
+
+    class Machines:
+        async def stop(self):
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", port)
+            seen.append("stopped")
+
+    front = HTTPServer(Application())
+    front.add_socket(listener)
+    await program._stop(front, Machines())
+    assert seen == ["stopped"]
 
 
 @pytest.mark.gen_test

@@ -47,6 +47,7 @@ def _arguments() -> argparse.Namespace:
         "--still-active", type=float, default=0.0, metavar="SECONDS", help="refuse a start so long after a stop"
     )
     parser.add_argument("--rate-limit", action="store_true", help="hold clients to Fly's rate limits, 429 above them")
+    parser.add_argument("--shared-ports", action="store_true", help="let machines share an external port, as Fly does")
     parser.add_argument(
         "--fault",
         action="append",
@@ -66,6 +67,7 @@ def _emulator(arguments: argparse.Namespace) -> Emulator:
         stop_delay_s=arguments.stop_delay,
         still_active_s=arguments.still_active,
         rate_limit=arguments.rate_limit,
+        shared_ports=arguments.shared_ports,
     )
     emulator = Emulator(arguments.state_dir, arguments.token, arguments.port, arguments.runtime, options=options)
     for text in arguments.fault:

@@ -19,6 +19,7 @@ META_DEPLOYMENT = "aether_deployment"
 META_NAME = "aether_name"
 META_SSH_PORT = "aether_ssh_port"
 META_HOST_KEY = "aether_host_key"
+META_PENDING = "aether_pending"  # a seal from the creation until somebody is told of the machine, then "no"
 META_LAST_ACTIVITY = "aether_last_activity"  # seconds since the epoch; set while somebody uses the machine
 
 

@@ -51,6 +51,13 @@ class Transitions:
             raise
         return None if fly.state in FLY_GONE else fly
 
+    async def peek(self, fly_id: str) -> FlyMachine | None:
+        """Read the machine; None if that tells nothing: it cannot be read, is gone, or its host is out of reach."""
+        with contextlib.suppress(AetherError):
+            fly = await self.get(fly_id)
+            return fly if fly is not None and fly.is_reachable else None
+        return None
+
     async def get_surely(self, fly_id: str) -> FlyMachine | None:
         """Read the machine; that it is gone is believed only when it is said twice (flyctl#4618: replicas lag)."""
         fly = await self.get(fly_id)
@@ -121,6 +128,22 @@ class Transitions:
     async def set_metadata(self, fly_id: str, key: str, value: str) -> None:
         """Set one key of the machine's metadata."""
         await self._client.set_metadata(fly_id, key, value)
+
+    async def confirm(self, fly_id: str, key: str, value: str) -> None:
+        """Set a key of a machine made just now, which some replica may not know yet.
+
+        That a state refuses it is no error (whether `created` does is not established): the caller asks again later.
+        """
+        lag_ends = self._clock() + REPLICA_LAG_S
+        while True:
+            try:
+                return await self._client.set_metadata(fly_id, key, value)
+            except ProviderError as error:
+                if error.status in (409, 412):
+                    return None
+                if error.status != 404 or self._clock() > lag_ends:
+                    raise
+            await self.pause(1.0)
 
     async def ask_stop(self, fly_id: str) -> None:
         """Have the machine stop; answered before it has. One that has stopped already is no error."""

@@ -87,7 +87,10 @@ class SshLink:
             try:
                 return await self._attempt()
             except asyncssh.HostKeyNotVerifiable as error:
-                raise SshError("the machine shows another SSH host key than it was born with; delete it") from error
+                raise SshError(
+                    "another SSH host key than the machine's answered, so nothing was sent; try again, and if it stays "
+                    "so, do not trust this machine"
+                ) from error
             except asyncssh.PermissionDenied as error:
                 raise SshError(
                     f"the machine refuses our SSH key for user {self._user}; was it made with another key?"

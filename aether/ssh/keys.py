@@ -1,5 +1,6 @@
 """The keys a machine is born with, and the one key that opens all of them."""
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,11 @@ def make_host_key() -> HostKey:
 def public_text(key: asyncssh.SSHKey) -> str:
     """Return the key's public half as one line of an `authorized_keys` file, without a line end."""
     return key.export_public_key().decode().strip()
+
+
+def secret_of(key: asyncssh.SSHKey) -> bytes:
+    """Derive a secret from a private key, 32 bytes: the same on every server that has the key."""
+    return hashlib.sha256(b"aether seal\0" + key.export_private_key("pkcs8-der")).digest()
 
 
 def checked_public_key(text: str) -> str:
