@@ -26,8 +26,10 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       config         what a machine is born with, and where its SSH server is                (pure)
     ssh            SSH
       client         pinned, retried connection to a machine's SSH server
+      window         ReceiveWindow: what the far side of a channel may send
       keys           the keys a machine is born with
     settings       every setting; the only reader of the environment
+    flow           Credit: how much output may be on its way to a client's screen          (pure)
     messages       JSON Schemas with compiled validators, encode and decode                  (pure)
     machines       Machine, MachineState, the transition table                               (pure)
     errors         every deliberate error with its HTTP status and close code                (pure)

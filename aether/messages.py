@@ -50,17 +50,25 @@ RESIZE_SCHEMA: dict[str, Any] = {
     "required": ["type", "cols", "rows"],
     "properties": {"type": {"const": "resize"}, "cols": COLS, "rows": ROWS},
 }
+ACK_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["type", "bytes"],
+    "properties": {"type": {"const": "ack"}, "bytes": {"type": "integer", "minimum": 0, "maximum": 1 << 31}},
+}
 TERMINAL_QUERY_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {"cols": COLS, "rows": ROWS, "reconnect": {"enum": [0, 1]}},
 }
 
+_encode_string = json.JSONEncoder(ensure_ascii=False).encode  # a string by itself is encoded without any set-up
 _CREATE_MACHINE = Draft202012Validator(CREATE_MACHINE_SCHEMA)
 _TERMINAL_QUERY = Draft202012Validator(TERMINAL_QUERY_SCHEMA)
 _TERMINAL = {
     "input": Draft202012Validator(INPUT_SCHEMA),
     "resize": Draft202012Validator(RESIZE_SCHEMA),
+    "ack": Draft202012Validator(ACK_SCHEMA),
 }
 
 
@@ -77,6 +85,13 @@ class Resize:
 
     cols: int
     rows: int
+
+
+@dataclass(frozen=True)
+class Ack:
+    """The client has drawn so many more bytes (of UTF-8) of output."""
+
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -125,7 +140,7 @@ def decode_terminal_query(arguments: dict[str, str]) -> TerminalQuery:
     return TerminalQuery(size=size, is_reconnect=wanted.get("reconnect") == 1)
 
 
-def decode_terminal(message: str | bytes) -> Input | Resize:
+def decode_terminal(message: str | bytes) -> Input | Resize | Ack:
     """Decode one terminal message from the browser; raise InvalidMessage with the path."""
     wanted = _parse(message)
     kind = wanted.get("type") if isinstance(wanted, dict) else None
@@ -136,6 +151,8 @@ def decode_terminal(message: str | bytes) -> Input | Resize:
             path="type",
         )
     _check(validator, wanted)
+    if kind == "ack":
+        return Ack(int(wanted["bytes"]))
     if kind == "resize":
         return Resize(cols=int(wanted["cols"]), rows=int(wanted["rows"]))
     try:
@@ -146,7 +163,7 @@ def decode_terminal(message: str | bytes) -> Input | Resize:
 
 def output(data: str) -> str:
     """Encode terminal output."""
-    return json.dumps({"type": "output", "data": data}, ensure_ascii=False)
+    return f'{{"type":"output","data":{_encode_string(data)}}}'
 
 
 def error(message: str) -> str:
@@ -159,11 +176,6 @@ def reconnected() -> str:
     return json.dumps(
         {"type": "reconnected", "message": "Connection lost. Reconnected — new session."}, ensure_ascii=False
     )
-
-
-def _number(text: str) -> int | str:
-    """Read a query's number; what is none is left for the schema to refuse."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else text
 
 
 def _parse(text: str | bytes) -> Any:

@@ -1,8 +1,12 @@
 """TerminalSession: one SSH PTY and the client attached to it.
 
 The path of a key: `feed` → SSH channel → PTY. The path of output: `data_received` (asyncssh's session callback, no
-stream in between) → one incremental UTF-8 decoder per PTY → `Client.send`. Output is sent at once; when the client's
-connection holds more than `HIGH_BYTES` unsent, the SSH channel is paused until it has drained below `LOW_BYTES`.
+stream in between) → one incremental UTF-8 decoder per PTY → `Client.send`. The first output in a turn of the event loop
+is sent at once, so an echo waits for nothing; what else comes in that turn is sent as one message.
+
+Nothing on this path holds output back: the shell itself is held, by its SSH channel's window, which is granted anew
+only as the client draws (`flow.Credit`). A client that acknowledges says so itself; for another one output counts as
+drawn when it has left for the kernel, whose buffer `handlers.terminal` keeps small.
 """
 
 import asyncio
@@ -16,12 +20,14 @@ import asyncssh
 from aether import messages
 from aether.activity import ActivityPublisher
 from aether.errors import AetherError, LimitExceeded, SshError
-from aether.messages import Input, Resize, TerminalQuery
+from aether.flow import Credit
+from aether.messages import Ack, Input, Resize, TerminalQuery
+from aether.ssh.window import ReceiveWindow
 
 log = logging.getLogger(__name__)
 
-HIGH_BYTES = 256 * 1024
-LOW_BYTES = 64 * 1024
+MAX_MESSAGE_CHARS = 64 * 1024  # a slow client can acknowledge, and draw, only whole messages
+RESIZE_PAUSE_S = 0.05
 MAX_PENDING_INPUT_BYTES = 8 << 20
 CLOSE_NORMAL = 1000
 
@@ -58,6 +64,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         on_end: Callable[["TerminalSession"], None],
     ) -> None:
         self.size = query.size
+        self._told_size: Resize | None = None
         self._activity = activity
         self._client = client
         self._is_reconnect = query.is_reconnect
@@ -68,9 +75,13 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._shell: asyncssh.SSHClientChannel[bytes] | None = None  # the channel, once its shell runs
         self._task: asyncio.Task[None] | None = None  # opens the shell, later finds out why it is gone
+        self._window: ReceiveWindow | None = None
         self._pending_input = bytearray()
-        self._unsent_bytes = 0
-        self._is_paused = False
+        self._loop = asyncio.get_running_loop()
+        self._credit = Credit(self._loop.time())
+        self._has_acks = False
+        self._gathered: list[str] | None = None  # None: nothing was sent in this turn of the loop
+        self._resizing: asyncio.TimerHandle | None = None
         self._is_over = False
         self._exit_reason = ""
         self._has_exited = False
@@ -81,30 +92,47 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         """Begin to open the shell; input that comes before it is there is kept for it."""
         self._task = asyncio.create_task(self._open(attach), name="open terminal")
 
-    def feed(self, message: Input | Resize) -> None:
+    def feed(self, message: Input | Resize | Ack) -> None:
         """Pass on what the client sent."""
-        if self._is_over or (self._channel is not None and self._channel.is_closing()):
+        if isinstance(message, Ack):
+            self._has_acks = True
+            self._drawn(message.bytes)
+        elif self._is_over or (self._channel is not None and self._channel.is_closing()):
             return
-        if isinstance(message, Resize):
+        elif isinstance(message, Resize):
             self.size = message
-            if self._shell is not None:
-                self._shell.change_terminal_size(message.cols, message.rows)
-            return
+            if self._resizing is None:
+                self._resize()
+        else:
+            self._type(message.data)
+
+    def _type(self, data: bytes) -> None:
         self._activity.note_input()
         if self._shell is None:
-            self._pending_input += message.data
+            self._pending_input += data
             unread_bytes = len(self._pending_input)
         else:
-            self._shell.write(message.data)
+            self._shell.write(data)
             unread_bytes = self._shell.get_write_buffer_size()
         if unread_bytes > MAX_PENDING_INPUT_BYTES:
             self.end(LimitExceeded("the program in the terminal does not read its input; reconnect and paste less"))
+
+    def _resize(self) -> None:
+        """Tell the shell its size; of a storm of sizes it hears the first, a few, and the last."""
+        self._resizing = None
+        if self._shell is not None and not self._is_over and self._told_size != self.size:
+            self._told_size = self.size
+            self._shell.change_terminal_size(self.size.cols, self.size.rows)
+            self._resizing = self._loop.call_later(RESIZE_PAUSE_S, self._resize)
 
     def end(self, error: AetherError | None, reason: str = "") -> None:
         """End the session: tell the client why and hang up the shell. A second call does nothing."""
         if self._is_over:
             return
+        self._flush()
         self._is_over = True
+        if self._resizing is not None:
+            self._resizing.cancel()
         if error is not None:
             self._client.send(messages.error(error.message))
             self._client.end(error.ws_close, error.message)
@@ -135,6 +163,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """The channel exists; the shell is not started yet."""
         self._channel = chan
+        self._window = ReceiveWindow(chan)
         if self._is_over:
             chan.abort()
 
@@ -145,7 +174,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
             return
         if self._is_reconnect:
             self._client.send(messages.reconnected())
-        self._shell.change_terminal_size(self.size.cols, self.size.rows)
+        self._resize()
         if self._pending_input:
             self._shell.write(bytes(self._pending_input))
             self._pending_input.clear()
@@ -153,7 +182,14 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """The shell wrote."""
         self._activity.note_output()
-        self._send_text(self._decoder.decode(data))
+        self._credit.received(len(data))
+        text = self._decoder.decode(data)
+        if self._gathered is not None:
+            self._gathered.append(text)
+        else:
+            self._gathered = []
+            self._loop.call_soon(self._flush)
+            self._send(text)
 
     def exit_status_received(self, status: int) -> None:
         """The shell exited."""
@@ -166,7 +202,8 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed, by the shell's end or by the loss of the connection."""
-        self._send_text(self._decoder.decode(b"", final=True))
+        self._flush()
+        self._send(self._decoder.decode(b"", final=True))
         error = self._ended_error()
         if error is not None or self._has_exited:
             self.end(error, self._exit_reason)
@@ -180,21 +217,31 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
             error = SshError("the connection to the machine was lost; reconnect for a new session")
         self.end(error, self._exit_reason)
 
-    def _send_text(self, text: str) -> None:
-        if not text or self._is_over:
-            return
-        sent = self._client.send(messages.output(text))
+    def _flush(self) -> None:
+        """Send what was gathered in this turn of the loop."""
+        gathered, self._gathered = self._gathered, None
+        if gathered:
+            self._send("".join(gathered))
+
+    def _send(self, text: str) -> None:
+        for start in range(0, len(text), MAX_MESSAGE_CHARS):
+            self._send_message(text[start : start + MAX_MESSAGE_CHARS])
+
+    def _send_message(self, text: str) -> None:
+        sent = None if self._is_over else self._client.send(messages.output(text))
         if sent is None:
             return
-        size = len(text)
-        self._unsent_bytes += size
-        sent.add_done_callback(lambda _: self._on_sent(size))
-        if self._unsent_bytes > HIGH_BYTES and not self._is_paused and self._channel is not None:
-            self._is_paused = True
-            self._channel.pause_reading()
+        size = len(text) if text.isascii() else len(text.encode())
+        self._credit.sent(size, self._loop.time())
+        if not self._has_acks:
+            sent.add_done_callback(lambda _: self._on_left(size))
 
-    def _on_sent(self, size: int) -> None:
-        self._unsent_bytes -= size
-        if self._is_paused and self._unsent_bytes < LOW_BYTES and self._channel is not None:
-            self._is_paused = False
-            self._channel.resume_reading()
+    def _on_left(self, size: int) -> None:
+        """Output has left for the kernel: for a client that does not acknowledge that is as good as drawn."""
+        if not self._has_acks:
+            self._drawn(size)
+
+    def _drawn(self, size: int) -> None:
+        self._credit.drawn(size, self._loop.time())
+        if self._window is not None:
+            self._window.grant(self._credit.take_grant())

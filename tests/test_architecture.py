@@ -15,6 +15,7 @@ PURE = {
     "aether.fly.answers",
     "aether.fly.limits",
     "aether.messages",
+    "aether.flow",
     "aether.machines",
     "aether.errors",
 }

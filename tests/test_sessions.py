@@ -5,9 +5,11 @@ import json
 
 import pytest
 
+from aether import sessions
 from aether.errors import MachineStopped
-from aether.messages import Input, Resize, TerminalQuery
-from aether.sessions import HIGH_BYTES, MAX_PENDING_INPUT_BYTES, TerminalSession
+from aether.flow import START_WINDOW_BYTES
+from aether.messages import Ack, Input, Resize, TerminalQuery
+from aether.sessions import MAX_MESSAGE_CHARS, MAX_PENDING_INPUT_BYTES, TerminalSession
 
 
 class Client:
@@ -39,6 +41,13 @@ class Channel:
 
     def __init__(self):
         self.done, self.written, self.unread, self.is_closed = [], b"", 0, False
+        self._recv_window = START_WINDOW_BYTES
+        self.granted = 0
+
+    def send_packet(self, kind, payload):
+        """Only window adjustments are sent by us: RFC 4254, section 5.2."""
+        assert kind == 93
+        self.granted += int.from_bytes(payload, "big")
 
     def is_closing(self):
         return self.is_closed
@@ -101,6 +110,7 @@ async def test_a_character_split_at_every_byte_arrives_whole(make, client):
     session = make()
     for byte in "aé日🐢".encode():
         session.data_received(bytes([byte]), None)
+    await asyncio.sleep(0)
     assert client.text == "aé日🐢"
 
 
@@ -117,14 +127,79 @@ async def test_half_a_character_at_the_end_is_shown_as_such(make, client):
 
 @pytest.mark.gen_test
 async def test_a_client_that_does_not_read_stops_the_shell_from_writing(make, client, channel):
-    """Unsent output is bounded; once it has drained, the shell goes on."""
+    """What has not left us is not granted again; once it has left, the shell goes on."""
     session = make()
-    session.data_received(b"x" * HIGH_BYTES, None)
-    assert channel.done == []
-    session.data_received(b"x", None)
-    assert channel.done == ["pause_reading"]
+    session.data_received(b"x" * START_WINDOW_BYTES, None)
+    assert channel.granted == 0
     await client.drain()
-    assert channel.done == ["pause_reading", "resume_reading"]
+    assert channel.granted == START_WINDOW_BYTES
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_acknowledges_is_the_only_one_to_say_what_is_drawn(make, client, channel):
+    """What lies in kernels and in the browser is still on its way."""
+    session = make()
+    session.feed(Ack(0))
+    session.data_received(b"x" * START_WINDOW_BYTES, None)
+    await client.drain()
+    assert channel.granted == 0
+    session.feed(Ack(START_WINDOW_BYTES // 2))
+    assert channel.granted == START_WINDOW_BYTES // 2
+
+
+@pytest.mark.gen_test
+async def test_acknowledged_bytes_are_those_of_utf_8(make, client, channel):
+    """Of the text that was sent: an invalid byte is three, as U+FFFD."""
+    session = make()
+    session.feed(Ack(0))
+    session.data_received(b"\xff" * 1000 + "日".encode(), None)
+    assert session._credit.undrawn == 3003
+    session.feed(Ack(3003))
+    assert session._credit.undrawn == 0
+
+
+@pytest.mark.gen_test
+async def test_output_goes_at_once_and_what_else_comes_in_the_same_turn_in_one_message(make, client):
+    """An echo waits for nothing; a flood is not a thousand messages."""
+    session = make()
+    session.data_received(b"a", None)
+    assert client.text == "a"
+    for byte in (b"b", b"c", b"d"):
+        session.data_received(byte, None)
+    assert client.text == "a"
+    await asyncio.sleep(0)
+    assert [message["data"] for message in client.said] == ["a", "bcd"]
+    session.data_received(b"e", None)
+    assert client.text == "abcde"
+
+
+@pytest.mark.gen_test
+async def test_a_lot_of_output_comes_in_messages_that_a_slow_client_can_take(make, client):
+    """It can acknowledge only whole ones."""
+    make().data_received(b"x" * START_WINDOW_BYTES, None)
+    assert {len(message["data"]) for message in client.said} == {MAX_MESSAGE_CHARS}
+
+
+@pytest.mark.gen_test
+async def test_what_was_gathered_comes_before_the_end(make, client):
+    """The last lines of a program are often the ones that matter."""
+    session = make()
+    session.data_received(b"one ", None)
+    session.data_received(b"two", None)
+    session.end(None, "bye")
+    assert (client.text, client.ended) == ("one two", (1000, "bye"))
+
+
+@pytest.mark.gen_test
+async def test_of_a_storm_of_sizes_the_shell_hears_the_first_and_the_last(make, channel, monkeypatch):
+    """Each is a signal to the program in the terminal, which draws anew."""
+    session = make()
+    await asyncio.sleep(sessions.RESIZE_PAUSE_S * 2)  # the size at the start was told
+    for cols in range(100, 200):
+        session.feed(Resize(cols, 30))
+    assert channel.done == [(100, 30)]
+    await asyncio.sleep(sessions.RESIZE_PAUSE_S * 2)
+    assert channel.done == [(100, 30), (199, 30)]
 
 
 @pytest.mark.gen_test

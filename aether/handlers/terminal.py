@@ -1,6 +1,7 @@
 """WebSocket ↔ TerminalSession."""
 
 import asyncio
+import socket
 
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
@@ -11,6 +12,7 @@ from aether.handlers.base import BaseHandler, Doors
 from aether.messages import TerminalQuery
 from aether.sessions import TerminalSession
 
+NOT_SENT_BYTES = 16 * 1024
 MAX_REASON_BYTES = 123  # RFC 6455, section 5.5: a control frame holds 125 bytes, two of them are the code
 
 
@@ -24,6 +26,7 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         super().initialize(doors)
         self.fleet = fleet
         self.session: TerminalSession | None = None
+        self._last_sent: asyncio.Future[None] | None = None
 
     async def get(self, machine_id: str) -> None:
         """Decode the query, then upgrade."""
@@ -41,12 +44,20 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
 
     def open(self, machine_id: str) -> None:
         """Open a shell; on a machine that is starting it waits. Errors come as a message and a close code."""
-        self.set_nodelay(True)
+        self._tune()
         try:
             self.session = self.fleet.open_terminal(machine_id, self, self.query)
         except AetherError as error:
             self.send(messages.error(error.message))
             self.end(error.ws_close, error.message)
+
+    def _tune(self) -> None:
+        """Let no byte wait for more, and none lie in the kernel that the network does not take: Ctrl-C would wait."""
+        self.set_nodelay(True)
+        assert self.ws_connection is not None
+        assert self.ws_connection.stream is not None
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS
+            self.ws_connection.stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
 
     def on_message(self, message: str | bytes) -> None:
         """Pass a message on; an invalid one is answered, and the shell lives on."""
@@ -70,8 +81,16 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         except WebSocketClosedError:
             return None
         sent.add_done_callback(lambda done: done.cancelled() or done.exception())  # on_close tells of the loss
+        self._last_sent = sent
         return sent
 
     def end(self, code: int, reason: str) -> None:
-        """Close with a code and as much of the reason as a close frame holds."""
-        self.close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))
+        """Close with a code and as much of the reason as a close frame holds, once all output has left.
+
+        Tornado gives a client a few seconds to answer a close frame: a slow one needs them for what is before it.
+        """
+        text = reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+        if self._last_sent is None or self._last_sent.done():
+            self.close(code, text)
+        else:
+            self._last_sent.add_done_callback(lambda _: self.close(code, text))

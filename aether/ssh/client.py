@@ -8,6 +8,7 @@ from collections.abc import Callable
 import asyncssh
 
 from aether.errors import ProviderTimeout, SshError
+from aether.flow import START_WINDOW_BYTES
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +16,6 @@ CONNECT_DEADLINE_S = 30.0
 ATTEMPT_TIMEOUT_S = 10.0
 KEEPALIVE_S = 15
 KEEPALIVE_COUNT = 3
-WINDOW_BYTES = 256 * 1024
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 
 
@@ -60,7 +60,7 @@ class SshLink:
                 term_size=(cols, rows),
                 env={"LANG": "C.UTF-8", "COLORTERM": "truecolor"},
                 encoding=None,
-                window=WINDOW_BYTES,
+                window=START_WINDOW_BYTES,
             )
         except (asyncssh.Error, OSError) as error:
             raise SshError(f"the machine's SSH server refused a terminal: {error}; try again") from error

@@ -1,0 +1,59 @@
+"""Credit: how much of a shell's output may be on its way between its PTY and the client's screen (pure).
+
+One number bounds all of it: what the shell may still send, what lies in our buffers and the kernel's, and what the
+client has received but not drawn. So memory is bounded whatever the client does, and a Ctrl-C in a flood is followed
+by at most that much old output. The number follows the client's measured rate and is worth about WORTH_S of it: a slow
+client is never far behind, a fast one never waits for us.
+"""
+
+MIN_WINDOW_BYTES = 48 * 1024  # more than clients may collect before they acknowledge (32 KiB), or both would wait
+START_WINDOW_BYTES = 128 * 1024
+MAX_WINDOW_BYTES = 512 * 1024
+WORTH_S = 0.25
+SAMPLE_S = 0.05
+SAMPLE_BYTES = 16 * 1024  # less is typing, which says nothing about how fast a client draws
+
+
+class Credit:
+    """The window of one session; all amounts are bytes, all times seconds on any steady clock."""
+
+    def __init__(self, now: float) -> None:
+        self.window = START_WINDOW_BYTES
+        self._unreceived = START_WINDOW_BYTES  # what the shell may still send
+        self._undrawn = 0  # what was sent to the client, and not drawn yet
+        self._sampled = 0  # drawn since the last sample, or since there was something to draw
+        self._sampling_since = now
+
+    @property
+    def undrawn(self) -> int:
+        """How much was sent to the client and is not drawn yet."""
+        return self._undrawn
+
+    def received(self, size: int) -> None:
+        """The shell wrote `size` bytes."""
+        self._unreceived -= size
+
+    def sent(self, size: int, now: float) -> None:
+        """`size` bytes went to the client; more than was received where invalid UTF-8 has become U+FFFD."""
+        if self._undrawn == 0:
+            self._sampled, self._sampling_since = 0, now
+        self._undrawn += size
+
+    def drawn(self, size: int, now: float) -> None:
+        """The client has drawn `size` bytes, or says so: more than was sent counts as all."""
+        size = min(size, self._undrawn)
+        self._undrawn -= size
+        self._sampled += size
+        elapsed_s = now - self._sampling_since
+        if elapsed_s >= SAMPLE_S and self._sampled >= SAMPLE_BYTES:
+            worth = int(self._sampled / elapsed_s * WORTH_S)
+            self.window = min(max(worth, MIN_WINDOW_BYTES), MAX_WINDOW_BYTES)
+            self._sampled, self._sampling_since = 0, now
+
+    def take_grant(self) -> int:
+        """Return how much more the shell may send, 0 while that is too little for a message of its own."""
+        grant = self.window - self._unreceived - self._undrawn
+        if grant < self.window // 4:
+            return 0
+        self._unreceived += grant
+        return grant
