@@ -95,7 +95,7 @@ class Aether:
         """Close terminals with "service restart" and stop local machines; those at Fly are left as they are."""
         await self.sweeper.stop()
         await self.fleet.close()
-        self._client.close()
+        await self._client.close()
         if self._emulator is not None:
             await self._emulator.stop()
 

@@ -128,7 +128,7 @@ async def fleet_once(folder: Path, size: int) -> None:
         await filler.create(fly_name(machine), "", birth.config(machine, host_key.private))
         if number % 100 == 0:
             print(f"\r  creating {number}/{size} ", end="", flush=True)
-    filler.close()
+    await filler.close()
     client = CountingClient(emulator.url, "bench", "T")
     many = Fleet(client, birth, key, "", size, 1)
     reconciler = Reconciler(many, client, "default")
@@ -148,7 +148,7 @@ async def fleet_once(folder: Path, size: int) -> None:
     row = f"{size:9}{median * 1e3:10.1f}{median / size * 1e6:16.1f}{memory_kib / size:17.1f}{client.lists / 5:12.0f}"
     print(f"\r  {row}  ")
     await many.close()
-    client.close()
+    await client.close()
     await emulator.stop()
 
 

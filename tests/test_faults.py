@@ -82,7 +82,7 @@ class Server:
 
     async def close(self):
         await self.fleet.close()
-        self.client.close()
+        await self.client.close()
 
 
 async def pause(seconds):

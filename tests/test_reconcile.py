@@ -227,7 +227,7 @@ class Second:
 
     async def close(self):
         await self.fleet.close()
-        self.client.close()
+        await self.client.close()
 
 
 @pytest.fixture

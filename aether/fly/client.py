@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 CALL_TIMEOUT_S = 30.0
 WAIT_RANGE_S = (1, 60)  # outside: 400 "value must be inside range [1s, 1m0s]"
+CLOSE_GRACE_S = 1.0
 ATTEMPTS = 4
 PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 MAX_CALLS = 2000  # `wait` holds a connection for up to a minute, one for each machine in transition
@@ -51,11 +52,14 @@ class FlyClient:
         self._call_timeout_s = call_timeout_s
         self._limit = limit
         self._is_closed = False
+        self._fetching: set[asyncio.Future[HTTPResponse]] = set()
         self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=MAX_CALLS)
 
-    def close(self) -> None:
-        """Give the connections back; calls made from now on raise ShuttingDown."""
+    async def close(self) -> None:
+        """Give the connections back, calls on their way a moment later; calls made from now on raise ShuttingDown."""
         self._is_closed = True
+        if self._fetching:
+            await asyncio.wait(self._fetching, timeout=CLOSE_GRACE_S)
         self._http.close()
 
     async def create(self, name: str, region: str, config: dict[str, Any]) -> FlyMachine:
@@ -185,6 +189,8 @@ class FlyClient:
     async def _fetch(self, request: HTTPRequest) -> HTTPResponse:
         """Fetch; a caller that is cancelled leaves a call that cannot be taken back, and nobody hears its end."""
         fetching = asyncio.ensure_future(self._http.fetch(request, raise_error=False))
+        self._fetching.add(fetching)
+        fetching.add_done_callback(self._fetching.discard)
         fetching.add_done_callback(lambda done: done.cancelled() or done.exception())
         return await asyncio.shield(fetching)
 

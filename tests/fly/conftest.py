@@ -61,10 +61,10 @@ def fly(io_loop):
 
 
 @pytest.fixture
-def scripted_client(fly):
+def scripted_client(io_loop, fly):
     client = FlyClient(fly.url, "my app", "T", fly.pause)
     yield client
-    client.close()
+    io_loop.run_sync(client.close)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def emulator(io_loop, tmp_path):
 
 
 @pytest.fixture
-def client(emulator):
+def client(io_loop, emulator):
     client = FlyClient(emulator.url, "app", "T")
     yield client
-    client.close()
+    io_loop.run_sync(client.close)

@@ -123,7 +123,7 @@ async def test_calls_wait_for_their_turn(fly, clock):
     for _ in range(4):
         await client.start("148e")
     assert fly.pauses == [1.0]
-    client.close()
+    await client.close()
     with pytest.raises(ShuttingDown):
         await client.start("148e")
 
@@ -185,4 +185,4 @@ async def test_a_wrong_token_is_refused_with_what_to_check(emulator):
     client = FlyClient(emulator.url, "app", "wrong")
     with pytest.raises(ProviderError, match="check FLY_API_TOKEN"):
         await client.list({})
-    client.close()
+    await client.close()
