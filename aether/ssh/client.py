@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable
 
@@ -19,8 +20,50 @@ KEEPALIVE_COUNT = 3
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 
 
+class Carrier:
+    """One SSH connection and the terminals it carries."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
+        self.connection = connection
+        self.limit = sys.maxsize  # how many terminals the server allows; learnt when it refuses one
+        self.opening = 0
+        self._channels: list[asyncssh.SSHClientChannel[bytes]] = []
+
+    def has_room(self) -> bool:
+        """Say whether another terminal may be tried on this connection."""
+        self._channels = [channel for channel in self._channels if not channel.is_closing()]
+        return not self.connection.is_closed() and len(self._channels) + self.opening < self.limit
+
+    async def open(
+        self, factory: Callable[[], asyncssh.SSHClientSession[bytes]], cols: int, rows: int
+    ) -> asyncssh.SSHClientChannel[bytes] | None:
+        """Open a shell on a PTY, None where the server allows no more of them; raise asyncssh.Error, OSError."""
+        self.opening += 1
+        try:
+            channel, _ = await self.connection.create_session(
+                factory,
+                term_type="xterm-256color",
+                term_size=(cols, rows),
+                env={"LANG": "C.UTF-8", "COLORTERM": "truecolor"},
+                encoding=None,
+                window=START_WINDOW_BYTES,
+            )
+        except asyncssh.ChannelOpenError:
+            self.limit = len(self._channels) + self.opening - 1  # those that open now are counted as open
+            if not self.limit:  # it allows none at all
+                raise
+            return None
+        finally:
+            self.opening -= 1
+        self._channels.append(channel)
+        return channel
+
+
 class SshLink:
-    """One SSH connection to one machine, opened when first needed and again after it was lost.
+    """The SSH connection to one machine, opened when first needed and again after it was lost.
+
+    All terminals of a machine are channels of one connection; where the machine's server allows no more of them
+    (OpenSSH's `MaxSessions`, 10 unless it is set), there is a further connection.
 
     Args:
         address: returns host and port; asked anew for each attempt, as they may change when the machine starts.
@@ -41,7 +84,7 @@ class SshLink:
         self._user_key = user_key
         self._host_key = asyncssh.import_public_key(host_public_key)
         self._lock = asyncio.Lock()
-        self._connection: asyncssh.SSHClientConnection | None = None
+        self._carriers: list[Carrier] = []
 
     async def open_terminal(
         self, factory: Callable[[], asyncssh.SSHClientSession[bytes]], cols: int, rows: int
@@ -52,33 +95,32 @@ class SshLink:
             SshError: the machine refused us, or its host key is not the pinned one.
             ProviderTimeout: it did not answer in time.
         """
-        connection = await self.connect()
-        try:
-            channel, _ = await connection.create_session(
-                factory,
-                term_type="xterm-256color",
-                term_size=(cols, rows),
-                env={"LANG": "C.UTF-8", "COLORTERM": "truecolor"},
-                encoding=None,
-                window=START_WINDOW_BYTES,
-            )
-        except (asyncssh.Error, OSError) as error:
-            raise SshError(f"the machine's SSH server refused a terminal: {error}; try again") from error
-        return channel
+        while True:
+            carrier = await self.connect()
+            try:
+                channel = await carrier.open(factory, cols, rows)
+            except (asyncssh.Error, OSError) as error:
+                raise SshError(f"the machine's SSH server refused a terminal: {error}; try again") from error
+            if channel is not None:
+                return channel
 
-    async def connect(self) -> asyncssh.SSHClientConnection:
-        """Return the living connection, or make one; retry while the SSH server is not up yet."""
+    async def connect(self) -> Carrier:
+        """Return a living connection with room, or make one; retry while the SSH server is not up yet."""
         async with self._lock:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await self._connect()
-            return self._connection
+            self._carriers = [carrier for carrier in self._carriers if not carrier.connection.is_closed()]
+            for carrier in self._carriers:
+                if carrier.has_room():
+                    return carrier
+            self._carriers.append(Carrier(await self._connect()))
+            return self._carriers[-1]
 
     async def close(self) -> None:
-        """End the connection and with it all its terminals."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.abort()
-            await connection.wait_closed()
+        """End the connections and with them all terminals."""
+        carriers, self._carriers = self._carriers, []
+        for carrier in carriers:
+            carrier.connection.abort()
+        for carrier in carriers:
+            await carrier.connection.wait_closed()
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         deadline = time.monotonic() + CONNECT_DEADLINE_S

@@ -117,7 +117,7 @@ async def test_connecting_goes_on_until_the_server_is_up(start_sshd, make_link, 
     await asyncio.wait([connecting], timeout=0.1)
     assert not connecting.done()
     start_sshd(port)
-    assert not (await connecting).is_closed()
+    assert not (await connecting).connection.is_closed()
 
 
 @pytest.mark.gen_test
@@ -127,8 +127,8 @@ async def test_terminals_share_one_connection_and_a_lost_one_is_made_anew(start_
     link = make_link()
     first = await link.connect()
     assert await link.connect() is first
-    first.abort()
-    await first.wait_closed()
+    first.connection.abort()
+    await first.connection.wait_closed()
     assert await link.connect() is not first
 
 
@@ -164,3 +164,37 @@ async def test_closing_the_link_ends_its_terminals(start_sshd, make_link, port):
     await link.open_terminal(lambda: screen, 80, 24)
     await link.close()
     await screen.is_closed.wait()
+
+
+@pytest.mark.gen_test
+async def test_more_terminals_than_a_connection_may_carry_are_opened_on_further_ones(start_sshd, make_link, port):
+    """OpenSSH allows ten a connection unless it is told otherwise; 24 tabs at once all get a shell."""
+    start_sshd(port)
+    link, screens = make_link(), [Screen() for _ in range(24)]
+    channels = await asyncio.gather(*(link.open_terminal(lambda s=screen: s, 80, 24) for screen in screens))
+    for channel, screen in zip(channels, screens, strict=True):
+        channel.write(b"echo up-$((1+1))\n")
+        await screen.until("up-2")
+    assert len({id(channel.get_connection()) for channel in channels}) == 3
+
+
+@pytest.mark.gen_test
+async def test_room_that_a_closed_terminal_leaves_is_used_again(start_sshd, make_link, port):
+    """A tab that is opened anew does not need another connection for ever."""
+    start_sshd(port)
+    link = make_link()
+    channels = [await link.open_terminal(Screen, 80, 24) for _ in range(11)]
+    channels[0].abort()
+    await channels[0].wait_closed()
+    again = await link.open_terminal(Screen, 80, 24)
+    assert again.get_connection() is channels[1].get_connection()
+
+
+@pytest.mark.gen_test
+async def test_the_connection_is_watched_and_holds_no_key_back(start_sshd, make_link, port):
+    """A dead peer is noticed by keepalives (15 s, three times), and a key goes out at once (TCP_NODELAY)."""
+    start_sshd(port)
+    connection = (await make_link().connect()).connection
+    assert (connection._keepalive_interval, connection._keepalive_count_max) == (15, 3)
+    connected = connection.get_extra_info("socket")
+    assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
