@@ -67,4 +67,5 @@ class ActivityPublisher:
             try:
                 await self._transitions.set_metadata(self._machine.fly_machine_id, META_LAST_ACTIVITY, text)
             except AetherError as error:
+                self._has_news = True  # the next sweep tries again
                 log.info("machine %s: its activity could not be published: %s", self._machine.id, error)

@@ -11,11 +11,12 @@ import hashlib
 import hmac
 import logging
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Collection
 
-from aether.errors import AetherError, ProviderError
+from aether.errors import AetherError, LimitExceeded, ProviderError, ProviderTimeout
 from aether.fly import config
 from aether.fly.answers import FlyMachine
 from aether.fly.client import FlyClient
@@ -29,7 +30,9 @@ SSH_PORTS = range(20000, 30000)  # below Linux' ephemeral ports, so that no outg
 PORT_ATTEMPTS = 5
 CLOSE_DEADLINE_S = 5.0  # how long a shutdown waits for creates under way
 PENDING_S = 900.0  # by then a create has succeeded or failed, on whichever server
+SEALED_S = 86400.0  # for so long a seal proves that a machine is left of a failed create
 BORN = "no"
+ABOUT_PORT = re.compile(r"\bport \d")
 
 
 class Births:
@@ -71,7 +74,7 @@ class Births:
             try:
                 return await self._create(spec, port)
             except ProviderError as error:
-                if error.status != 409 or "port" not in str(error) or attempt == PORT_ATTEMPTS:
+                if error.status != 409 or not ABOUT_PORT.search(str(error)) or attempt == PORT_ATTEMPTS:
                     raise
             finally:
                 self._ports.discard(port)
@@ -85,19 +88,30 @@ class Births:
         """Say whether nobody has been told of this machine yet, as far as it says."""
         return fly.metadata.get(config.META_PENDING, BORN) != BORN
 
-    def is_young(self, fly: FlyMachine) -> bool:
-        """Say whether the machine's create may still be under way on some server; an odd date counts as old."""
+    def is_being_born(self, fly: FlyMachine) -> bool:
+        """Say whether some server may still be about to tell somebody of this machine."""
+        is_pending = self.is_pending(fly) and self._age_s(fly) < PENDING_S
+        return is_pending or fly.metadata.get(config.META_ID, "") in self.under_way
+
+    def _age_s(self, fly: FlyMachine) -> float:
+        """Return how old the machine is; an odd date counts as long ago."""
         with contextlib.suppress(ValueError):
-            return self._clock() - from_iso(fly.created_at) < PENDING_S
-        return False
+            return self._clock() - from_iso(fly.created_at)
+        return SEALED_S
 
     def is_orphan(self, fly: FlyMachine) -> bool:
-        """Say whether this machine is what a failed create left: ours, or one whose server did not live to clean up."""
+        """Say whether this machine is what a failed create left: ours, or one whose server did not live to clean up.
+
+        Metadata can be forged, and a seal be read while a machine is born; a name cannot change. So a seal counts only
+        on a machine with the name it was born with, that never ran to be used, and for a day.
+        """
         aether_id = fly.metadata.get(config.META_ID, "")
+        if not is_original(fly) or aether_id in self.under_way:
+            return False
         if aether_id in self.failed:
             return True
         is_sealed = hmac.compare_digest(fly.metadata.get(config.META_PENDING, "").encode(), self._seal(aether_id))
-        return is_sealed and not self.is_young(fly)
+        return is_sealed and config.META_LAST_ACTIVITY not in fly.metadata and PENDING_S <= self._age_s(fly) < SEALED_S
 
     async def close(self) -> None:
         """Wait until no create is under way, at most CLOSE_DEADLINE_S."""
@@ -149,6 +163,8 @@ class Births:
         try:
             if born_with["services"]:
                 await self._check_port(machine.ssh_port, fly)
+            if self._clock() - machine.created_at > PENDING_S / 2:  # another server may be about to destroy it
+                raise ProviderTimeout("Fly took too long to create the machine; try again")
             await self._transitions.confirm(fly.id, config.META_PENDING, BORN)
         except AetherError:
             with contextlib.suppress(AetherError):  # else the next sweep does it
@@ -166,7 +182,15 @@ class Births:
                 raise ProviderError(f"port {port} belongs to Fly machine {other.id}", status=409)
 
     def _free_port(self, taken: Collection[int]) -> int:
-        return random.choice([port for port in SSH_PORTS if port not in taken and port not in self._ports])  # noqa: S311
+        free = [port for port in SSH_PORTS if port not in taken and port not in self._ports]
+        if not free:
+            raise LimitExceeded(f"all {len(SSH_PORTS)} SSH ports are taken; delete a machine first")
+        return random.choice(free)  # noqa: S311 - not a secret
 
     def _seal(self, aether_id: str) -> bytes:
         return hmac.new(self._secret, aether_id.encode(), hashlib.sha256).hexdigest().encode()
+
+
+def is_original(fly: FlyMachine) -> bool:
+    """Say whether a machine has the name it was born with; a copy made with Fly's tools has another."""
+    return fly.name.endswith(fly.metadata.get(config.META_ID, "?")[:8])

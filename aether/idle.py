@@ -14,6 +14,8 @@ from aether.reconcile import Reconciler
 
 log = logging.getLogger(__name__)
 
+DEADLINE_S = 30.0
+
 
 def idle_stop_at(machine: Machine, idle_timeout_s: float) -> float | None:
     """Return when the machine will be stopped if nothing happens (seconds since the epoch), None unless it runs."""
@@ -63,15 +65,21 @@ class IdleSweeper:
             log.warning("Fly's list could not be read, so nothing was compared: %s", error)
         for entry in self._fleet.entries():
             entry.activity.flush()
-        for machine in self._fleet.list():
-            if not is_idle(machine, self._timeout_s, self._clock()):
-                continue
-            try:
-                await self._stop(machine)
-            except AetherError as error:
-                log.warning("machine %s is idle but could not be stopped: %s", machine.id, error)
-            except Exception:
-                log.exception("machine %s is idle but could not be stopped", machine.id)
+        idle = [m for m in self._fleet.list() if is_idle(m, self._timeout_s, self._clock())]
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                await asyncio.gather(*(self._guarded_stop(machine) for machine in idle))
+        except TimeoutError:
+            log.warning("Fly was too slow to stop all idle machines within %.0f s; the next sweep goes on", DEADLINE_S)
+
+    async def _guarded_stop(self, machine: Machine) -> None:
+        """One machine that makes trouble does not keep others running."""
+        try:
+            await self._stop(machine)
+        except AetherError as error:
+            log.warning("machine %s is idle but could not be stopped: %s", machine.id, error)
+        except Exception:
+            log.exception("machine %s is idle but could not be stopped", machine.id)
 
     async def _stop(self, machine: Machine) -> None:
         """Stop a machine unless somebody uses it by another server.

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from aether.activity import ActivityPublisher
-from aether.errors import AetherError, MachineNotFound, MachineNotRunning, MachineStopped, ShuttingDown
+from aether.errors import AetherError, MachineNotFound, MachineNotRunning, MachineStopped, ShuttingDown, SshError
 from aether.fly.answers import FlyMachine
 from aether.fly.transitions import Transitions
 from aether.machines import Machine, MachineState, state_from_fly
@@ -123,6 +123,8 @@ class MachineLifecycle:
         elif state in AT_REST and self.machine.state is RUNNING:
             self._heading = STOPPED
             await self._note_stopped(fly, state)
+        elif state is RUNNING and self.machine.take_place(fly.instance_id, fly.private_ip):
+            await self.terminals.end(SshError("the machine has moved to another host; reconnect for a new session"))
 
     async def _note_stopped(self, fly: FlyMachine, state: MachineState) -> None:
         self._stopped_by = fly.why_stopped()
@@ -188,18 +190,17 @@ class MachineLifecycle:
     async def _boot(self) -> None:
         self.machine.error = None
         if self.machine.state is RUNNING:
-            fly = await self._transitions.peek(self.machine.fly_machine_id)
-            if fly is None or (state := state_from_fly(fly.state)) not in AT_REST:
+            fly = await self._transitions.halted(self.machine.fly_machine_id)
+            if fly is None:
                 return
-            await self._note_stopped(fly, state)
+            await self._note_stopped(fly, state_from_fly(fly.state) or STOPPED)
         is_launching = self.machine.state is MachineState.CREATED
         self._enter(MachineState.STARTING)
         self._run(await self._transitions.start(self.machine.fly_machine_id, is_launching))
 
     def _run(self, fly: FlyMachine) -> None:
         self.machine.error = None
-        self.machine.instance_id = fly.instance_id
-        self.machine.private_ip = fly.private_ip  # may change when a machine starts (Fly docs, "Private networking")
+        self.machine.take_place(fly.instance_id, fly.private_ip)
         self.activity.note_input()
         self._enter(RUNNING)
 

@@ -14,6 +14,9 @@ FLY_STATES = {
 }
 """Fly's persistent states as ours (Fly docs, "Machine states"). All other names mean "in transition"."""
 
+FLY_HALTED = frozenset({"stopping", "stopped", "suspending", "suspended", "failed"})
+"""Fly's names for a machine that is there, and neither runs nor is about to."""
+
 FLY_GONE = frozenset({"destroyed", "destroying", "launch_failed"})
 """Fly's names for a machine that is gone or about to be: `launch_failed` goes to `destroyed` by itself."""
 
@@ -23,6 +26,7 @@ OUTPUT_COUNTS_S = 3600.0
 
 
 HOST_UNREACHABLE = "host_unreachable"
+PORT_SHARED = "port_shared"
 
 
 class MachineState(enum.StrEnum):
@@ -109,10 +113,28 @@ class Machine:
         if now - self.last_input_at <= OUTPUT_COUNTS_S:
             self.last_activity_at = now
 
+    def take_place(self, instance_id: str, private_ip: str) -> bool:
+        """Note version and address, which may change when a machine starts (Fly docs, "Private networking").
+
+        Returns whether the address was another one before.
+        """
+        has_moved = self.private_ip not in ("", private_ip)
+        self.instance_id, self.private_ip = instance_id, private_ip
+        return has_moved
+
     def note_unreachable(self) -> None:
         """Fly does not reach the machine's host: what we know of it is from before."""
         text = "Fly does not reach the machine's host; its state is from before. Wait, or delete the machine."
         self.error = {"code": HOST_UNREACHABLE, "message": text}
+
+    def note_shared_port(self, is_shared: bool) -> None:
+        """Another machine has our external port, too, or no longer has it: Fly spreads connections over both."""
+        is_noted = self.error is not None and self.error["code"] == PORT_SHARED
+        if is_shared and self.error is None:
+            text = f"Another machine has port {self.ssh_port}, too. Save your files, delete this one, create it again."
+            self.error = {"code": PORT_SHARED, "message": text}
+        elif is_noted and not is_shared:
+            self.error = None
 
     @property
     def is_unreachable(self) -> bool:
@@ -123,7 +145,7 @@ class Machine:
         """Say why a terminal cannot be opened on a machine that does not run, and what to do."""
         if self.state in (MachineState.CREATED, MachineState.STARTING):
             return "The machine is about to be stopped again."
-        if self.error is not None:
+        if self.state is MachineState.ERROR and self.error is not None:
             return f"The machine is in error: {self.error['message']}"
         return f"The machine is {self.state}; start it with POST /machines/{self.id}/start."
 

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from aether.births import is_original
 from aether.errors import AetherError, MachineNotFound, ProviderError
 from aether.fleet import Fleet
 from aether.fly import config
@@ -41,6 +42,7 @@ class Reconciler:
         self._deployment = deployment
         self._clock = clock
         self._missed: dict[str, int] = {}
+        self._is_first = True
 
     async def reconcile(self) -> None:
         """Compare once: one list, and one reading for each machine that differs. Raises AetherError from the list."""
@@ -50,25 +52,25 @@ class Reconciler:
         listed = [
             fly
             for fly in await self._client.list({config.META_DEPLOYMENT: self._deployment})
-            if fly.state not in FLY_GONE and fly.id not in self._fleet.destroyed
+            if fly.state not in FLY_GONE
         ]
-        listed.sort(key=lambda fly: (not _is_original(fly), fly.created_at, fly.id))
-        self._adopt_unknown(listed)
-        self._note_shared_ports(listed)
+        driven = {entry.machine.fly_machine_id: entry for entry in self._fleet.entries()}
         seen = {fly.id for fly in listed}
-        steps = [self._guarded(fly.id, self._compare(fly)) for fly in listed]
-        steps += [
-            self._guarded(entry.machine.fly_machine_id, self._miss(entry, seen)) for entry in self._fleet.entries()
-        ]
+        steps = [self._guarded(fly.id, self._compare(fly, driven.get(fly.id))) for fly in listed]
+        steps += [self._guarded(fly_id, self._miss(entry, seen)) for fly_id, entry in driven.items()]
         try:
             async with asyncio.timeout(DEADLINE_S):
                 await asyncio.gather(*steps)
         except TimeoutError:  # idle machines must be stopped all the same
             log.warning("Fly was too slow to compare all machines within %.0f s; the next sweep goes on", DEADLINE_S)
+        self._note_shared_ports(listed)
+        self._is_first = False
 
     async def look_again(self, machine: Machine) -> None:
-        """Read one machine's activity as other servers have published it, and what became of the machine."""
+        """Read one machine's activity as other servers have published it; raise ProviderError where that is unknown."""
         fly = await self._client.get(machine.fly_machine_id)
+        if not fly.is_reachable:
+            raise ProviderError("Fly does not reach the machine's host, so nobody knows who uses it")
         _take_over_activity(machine, fly, self._clock())
 
     async def _guarded(self, fly_id: str, step: Awaitable[None]) -> None:
@@ -77,53 +79,57 @@ class Reconciler:
             await step
         except AetherError as error:
             log.warning("Fly machine %s could not be compared: %s", fly_id, error)
+        except Exception:
+            log.exception("Fly machine %s could not be compared", fly_id)
 
-    def _adopt_unknown(self, listed: list[FlyMachine]) -> None:
-        """Adopt what no server is making just now and no failed create has left."""
+    async def _compare(self, fly: FlyMachine, entry: MachineLifecycle | None) -> None:
+        if entry is not None:
+            _take_over_activity(entry.machine, fly, self._clock())
+            if _differs(entry, fly):
+                await entry.check()
+            if self._fleet.births.is_pending(fly):
+                await self._fleet.births.confirm(fly)
+        elif is_original(fly) and not self._fleet.births.is_being_born(fly):
+            await self._meet(fly)
+
+    async def _meet(self, fly: FlyMachine) -> None:
+        """Adopt a machine that we do not drive, or destroy it if its user was told that it is gone or never was.
+
+        The list may be old, so the machine is read first; when the server starts there is nothing but the list.
+        """
         births = self._fleet.births
-        for fly in listed:
-            aether_id = fly.metadata.get(config.META_ID, "")
-            is_being_born = aether_id in births.under_way or (births.is_pending(fly) and births.is_young(fly))
-            if self._fleet.find(aether_id) is None and not is_being_born and not births.is_orphan(fly):
-                self._adopt(fly)
+        is_unwanted = births.is_orphan(fly) or fly.id in self._fleet.destroyed
+        if is_unwanted or not self._is_first:
+            fly = await self._client.get(fly.id)
+        if fly.state in FLY_GONE:
+            return
+        if births.is_orphan(fly) or fly.id in self._fleet.destroyed:
+            log.warning("Fly machine %s is left of a create or a deletion that failed; destroying it", fly.id)
+            await self._client.destroy(fly.id)
+        elif not is_unwanted and self._fleet.find(fly.metadata.get(config.META_ID, "")) is None:
+            self._adopt(fly)
 
     def _adopt(self, fly: FlyMachine) -> None:
         machine = adopted(fly, self._clock())
         if machine is None:
-            log.warning("Fly machine %s carries our metadata, but not all of it; left alone", fly.id)
+            if fly.is_reachable:  # else Fly does not show all of it
+                log.warning("Fly machine %s carries our metadata, but not all of it; left alone", fly.id)
             return
         log.info("machine %s adopted, it is %s (%s) at Fly", machine.id, fly.id, fly.state)
         self._fleet.take_in(machine)
 
     def _note_shared_ports(self, listed: list[FlyMachine]) -> None:
         """Tell the younger of two machines on one SSH port, which no list showed when it was created."""
-        holders: dict[str, FlyMachine] = {}
-        for fly in listed:
-            port = fly.metadata.get(config.META_SSH_PORT, "")
-            older = holders.setdefault(port, fly)
-            entry = self._entry(fly)
-            if older is not fly and entry is not None and fly.config.get("services"):
-                log.warning("Fly machines %s and %s share port %s", older.id, fly.id, port)
-                text = f"Another machine has port {port}, too: save your files, delete this one, create it again."
-                entry.machine.error = entry.machine.error or ProviderError(text).to_json()
-
-    def _entry(self, fly: FlyMachine) -> MachineLifecycle | None:
-        """Find what drives this very machine, not a copy of it."""
-        entry = self._fleet.find(fly.metadata.get(config.META_ID, ""))
-        return entry if entry is not None and entry.machine.fly_machine_id == fly.id else None
-
-    async def _compare(self, fly: FlyMachine) -> None:
-        births = self._fleet.births
-        entry = self._entry(fly)
-        if entry is not None:
-            _take_over_activity(entry.machine, fly, self._clock())
-            if births.is_pending(fly):
-                await births.confirm(fly)
-            if _differs(entry, fly):
-                await entry.check()
-        elif births.is_orphan(fly) and births.is_orphan(await self._client.get(fly.id)):
-            log.warning("Fly machine %s is left of a create that failed; destroying it", fly.id)
-            await self._client.destroy(fly.id)
+        driven = {entry.machine.fly_machine_id: entry.machine for entry in self._fleet.entries()}
+        holders: dict[int, str] = {}
+        for fly in sorted(listed, key=lambda fly: (fly.created_at, fly.id)):
+            machine = driven.get(fly.id)
+            if machine is None or not fly.config.get("services"):
+                continue
+            holder = holders.setdefault(machine.ssh_port, fly.id)
+            machine.note_shared_port(holder != fly.id)
+            if holder != fly.id:
+                log.warning("Fly machines %s and %s share port %d", holder, fly.id, machine.ssh_port)
 
     async def _miss(self, entry: MachineLifecycle, seen: set[str]) -> None:
         machine = entry.machine
@@ -141,16 +147,13 @@ class Reconciler:
             await entry.close(MachineNotFound("Machine destroyed from outside of aether."))
 
 
-def _is_original(fly: FlyMachine) -> bool:
-    """Say whether a machine has the name it was born with; a copy made with Fly's tools has another."""
-    return fly.name.endswith(fly.metadata.get(config.META_ID, "?")[:8])
-
-
 def _differs(entry: MachineLifecycle, fly: FlyMachine) -> bool:
     """Say whether Fly's view of a machine is worth a closer look."""
     is_running = state_from_fly(fly.state) is MachineState.RUNNING
     was_running = entry.machine.state is MachineState.RUNNING
     has_changed = is_running is not was_running or entry.machine.is_unreachable or not fly.is_reachable
+    if is_running and was_running:  # it was stopped, or updated, and started again since we looked
+        has_changed |= (fly.instance_id, fly.private_ip) != (entry.machine.instance_id, entry.machine.private_ip)
     return has_changed and not entry.is_busy()
 
 

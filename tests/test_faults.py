@@ -6,6 +6,7 @@ are the emulator's fast ones: states without processes.
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,12 +16,14 @@ import pytest
 from hypothesis import HealthCheck, settings, stateful
 from hypothesis import strategies as st
 
+from aether.births import PENDING_S, SEALED_S
 from aether.emulator.api import Emulator
 from aether.emulator.requests import ApiError
-from aether.errors import AetherError
+from aether.errors import AetherError, ProviderError, ProviderTimeout
 from aether.fleet import Fleet
 from aether.fly.client import FlyClient
 from aether.fly.config import Birth, SshNetwork
+from aether.idle import IdleSweeper
 from aether.machines import Guest, MachineSpec
 from aether.reconcile import YOUNG_S, Reconciler
 from aether.ssh.keys import public_text
@@ -31,10 +34,10 @@ FAULTS = {
     "create": [*PASSING, "hang", "garbage", "no-capacity", "quota"],
     "start": [*PASSING, "hang", "garbage", "no-capacity"],
     "stop": [*PASSING, "hang", "garbage"],
-    "destroy": [*PASSING, "hang", "garbage"],
+    "destroy": [*PASSING, "hang", "garbage", "not-found"],
     "get": ["unavailable", "rate-limit", "lose-drop", "hang", "garbage", "not-found", "host-unreachable", "stale-get"],
     "list": ["unavailable", "rate-limit", "lose-drop", "hang", "garbage", "empty-list", "stale-list"],
-    "wait": ["unavailable", "rate-limit", "lose-408", "lose-drop", "garbage"],
+    "wait": ["unavailable", "rate-limit", "lose-408", "lose-drop", "garbage", "not-found"],
     "metadata": [*PASSING, "hang", "not-found"],
 }
 CALLS = ["create", "start", "stop", "destroy", "sweep"]
@@ -206,6 +209,292 @@ async def test_a_host_that_fly_cannot_reach_is_not_a_machine_that_is_gone(world)
     assert (box.state, box.error["code"]) == ("running", "host_unreachable")
     await world.calm_down()
     assert (box.state, box.error) == ("running", None)
+
+
+async def until(world, is_true):
+    """Let the world go on until its machines are as wanted."""
+    while not is_true(await world.machines()):  # noqa: ASYNC110  (the provider has no event for this)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def two(io_loop, world):
+    """A second server over the same provider, which has seen what there is."""
+    server = world.server()
+    world.servers.append(server)
+    return server
+
+
+@pytest.fixture
+def box(io_loop, world):
+    """A machine that runs."""
+    assert io_loop.run_sync(lambda: world.call("create")) is None
+    (machine,) = world.fleet.list()
+    return machine
+
+
+@pytest.fixture
+def client(world):
+    """A client beside the servers'."""
+    return world.servers[0].client
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_mark_taken_from_another_machine_destroys_nothing(world, box, client):
+    """Root in a machine can copy its own id and seal, seen at its birth, onto any machine of the app."""
+    await world.call("create")
+    attacker = world.fleet.list()[1]
+    seal = world.fleet.births._seal(attacker.id).decode()
+    world.clock.now += PENDING_S + 60
+    await client.set_metadata(box.fly_machine_id, "aether_id", attacker.id)
+    await client.set_metadata(box.fly_machine_id, "aether_pending", seal)
+    await world.kill_server()
+    await world.call("sweep")
+    assert (await world.machines())[box.fly_machine_id] == "started"
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_the_id_of_a_failed_create_on_another_machine_destroys_nothing(world, box, client):
+    """Also while that machine is known."""
+    await world.fleet.find(box.id).activity._publishing
+    world.emulator.faults.inject("unavailable", action="metadata", times=4)
+    assert await world.call("create") is not None
+    (failed,) = world.fleet.births.failed
+    await client.set_metadata(box.fly_machine_id, "aether_id", failed)
+    await world.call("sweep")
+    assert (await world.machines())[box.fly_machine_id] == "started"
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+@pytest.mark.parametrize(
+    ("age_s", "activity", "is_kept"),
+    [(PENDING_S + 60, None, False), (PENDING_S - 60, None, True), (PENDING_S + 60, "1", True), (SEALED_S, None, True)],
+)
+async def test_only_a_machine_that_can_be_an_orphan_is_destroyed(world, box, age_s, activity, is_kept):
+    """Sealed, old enough that no server is about to tell of it, never used, and not for ever."""
+    await world.fleet.find(box.id).activity._publishing
+    seal = world.fleet.births._seal(box.id).decode()
+    await world.kill_server()
+    machine = world.emulator.machine("app", box.fly_machine_id)
+    machine.ledger.set_metadata({"aether_pending": seal, "aether_last_activity": activity})
+    world.clock.now += age_s
+    await world.call("sweep")
+    if not is_kept:
+        await machine.ledger.wait({"destroyed"}, 5)
+    assert machine.state == ("started" if is_kept else "destroyed")
+
+
+@pytest.mark.gen_test
+async def test_the_sweep_leaves_a_create_alone_that_is_still_under_way(world, client):
+    """However long it takes; it fails in the end, rather than race with another server."""
+    gate, real = asyncio.Event(), client.list
+
+    async def slow(metadata):
+        if "aether_ssh_port" in metadata:
+            await gate.wait()
+        return await real(metadata)
+
+    client.list = slow
+    creating = asyncio.create_task(world.fleet.create(SPEC))
+    await until(world, lambda machines: machines)
+    world.clock.now += PENDING_S + 60
+    await world.call("sweep")
+    assert len(await world.machines()) == 1
+    gate.set()
+    with pytest.raises(ProviderTimeout):
+        await creating
+    await world.calm_down()
+    await world.assert_agreed()
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_machine_that_was_handed_out_is_kept_although_its_mark_could_not_be_taken_off(world, client):
+    """Fly refused that while the machine was `created`; then the server was restarted, and another was there."""
+    real = client.set_metadata
+
+    async def refusing(fly_id, key, value):
+        if key == "aether_pending":
+            raise ProviderError("not in this state", status=412)
+        await real(fly_id, key, value)
+
+    client.set_metadata = refusing
+    clock = iter(range(0, 10**9, 5))
+    world.fleet._transitions._clock = lambda: float(next(clock))
+    assert await world.call("create") is None
+    (machine,) = world.fleet.list()
+    await world.fleet.find(machine.id).activity._publishing
+    await world.kill_server()
+    world.clock.now += PENDING_S + 60
+    await world.call("sweep")
+    assert [one.fly_machine_id for one in world.fleet.list()] == [machine.fly_machine_id]
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_deletion_that_a_lagging_replica_answered_is_done_again(world, box):
+    """404 is "gone" to whoever deletes; the next list shows that it is not, and its user was told that it is."""
+    world.emulator.faults.inject("not-found", action="destroy")
+    world.emulator.faults.inject("not-found", action="wait")
+    assert await world.call("destroy", box.id) is None
+    await world.calm_down()
+    assert (world.fleet.list(), await world.machines()) == ([], {})
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_machine_whose_users_cannot_be_seen_is_not_stopped_as_idle(world, two, box):
+    """Its host is out of reach, and with it what other servers published; config may be null then."""
+    await two.call("sweep")
+    world.clock.now += 700
+    world.fleet.find(box.id).activity.note_input()
+    await world.fleet.find(box.id).activity._publishing
+    hide(two.client)
+    await IdleSweeper(two.fleet, two.reconciler, 600, 60, world.clock).sweep()
+    await two.settle()
+    assert (await world.machines())[box.fly_machine_id] == "started"
+    assert two.fleet.get(box.id).error["code"] == "host_unreachable"
+
+
+def hide(client):
+    """Let Fly show machines without their config, as it may while their host is out of reach."""
+
+    async def get(fly_id, real=client.get):
+        return dataclasses.replace(await real(fly_id), config={}, host_status="unreachable")
+
+    async def list_(metadata, real=client.list):
+        return [dataclasses.replace(fly, config={}, host_status="unreachable") for fly in await real(metadata)]
+
+    client.get, client.list = get, list_
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_machine_on_a_lost_host_that_cannot_be_stopped_is_not_said_to_have_failed(world, box):
+    """It was running when we last heard."""
+    sweeper = IdleSweeper(world.fleet, world.servers[0].reconciler, 600, 60, world.clock)
+    world.emulator.faults.inject("host-unreachable", action="*", times=None)
+    world.emulator.faults.inject("unavailable", action="stop", times=None)
+    world.clock.now += 700
+    for _ in range(3):
+        world.clock.now += 60
+        await sweeper.sweep()
+        await world.servers[0].settle()
+    assert (box.state, box.error["code"]) == ("running", "host_unreachable")
+
+
+@pytest.mark.gen_test
+async def test_a_start_while_another_server_stops_the_machine_starts_it_again(world, two, box):
+    """The last word counts, whichever server heard it."""
+    await two.call("sweep")
+    object.__setattr__(world.emulator.options, "stop_delay_s", 0.05)
+    world.fleet.stop(box.id, "by user")
+    await until(world, lambda machines: machines[box.fly_machine_id] == "stopping")
+    two.fleet.start(box.id)
+    await two.settle()
+    await world.calm_down()
+    assert (await world.machines())[box.fly_machine_id] == "started"
+    assert two.fleet.get(box.id).state == box.state == "running"
+
+
+@pytest.mark.gen_test
+async def test_a_machine_that_moved_between_two_sweeps_is_reached_at_its_new_address(world, box, client):
+    """Stopped, migrated and started: it runs as before, elsewhere."""
+    before = box.private_ip
+    await client.stop(box.fly_machine_id)
+    await client.wait(box.fly_machine_id, "stopped", 5)
+    world.emulator.migrate(box.fly_machine_id)
+    await client.start(box.fly_machine_id)
+    await client.wait(box.fly_machine_id, "started", 5)
+    await world.call("sweep")
+    assert box.private_ip == (await client.get(box.fly_machine_id)).private_ip != before
+
+
+@pytest.mark.gen_test
+async def test_one_old_reading_does_not_end_the_terminals_of_a_machine_that_runs(world, box, monkeypatch):
+    """A second press on "start", answered by a replica that lags."""
+    await world.call("stop", box.id)
+    world.emulator.faults.inject("stale-get", action="get", times=1)
+    stale = world.emulator.faults._faults.pop()
+    await world.call("start", box.id)
+    world.emulator.faults._faults.append(stale)
+    ended = []
+
+    async def end(error):
+        ended.append(error)
+
+    monkeypatch.setattr(world.fleet.find(box.id).terminals, "end", end)
+    await world.call("start", box.id)
+    assert (ended, world.emulator.faults.active) == ([], [])
+
+
+@pytest.mark.gen_test
+async def test_activity_that_could_not_be_published_is_published_by_a_later_sweep(world, box, client):
+    """Or another server would stop the machine on time."""
+    activity = world.fleet.find(box.id).activity
+    await activity._publishing
+    world.clock.now += 500
+    world.emulator.faults.inject("unavailable", action="metadata", times=4)
+    activity.note_input()
+    await activity._publishing
+    activity.flush()
+    await activity._publishing
+    assert (await client.get(box.fly_machine_id)).metadata["aether_last_activity"] == f"{world.clock.now:.0f}"
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_port_that_is_shared_no_longer_is_not_complained_of(world, box, monkeypatch):
+    """Its user was told to delete a machine, which need not be any more."""
+    object.__setattr__(world.emulator.options, "shared_ports", True)
+    world.clock.now += 1
+    monkeypatch.setattr(world.fleet.births, "_free_port", lambda taken: box.ssh_port)
+    monkeypatch.setattr(world.fleet.births, "_check_port", unchecked)
+    await world.call("create")
+    younger = world.fleet.list()[1]
+    await world.call("sweep")
+    assert (box.error, younger.error["code"]) == (None, "port_shared")
+    await world.call("destroy", box.id)
+    await world.call("sweep")
+    assert younger.error is None
+
+
+async def unchecked(port, fly):
+    pass
+
+
+@pytest.mark.gen_test
+async def test_a_machine_of_an_old_list_is_read_before_it_is_adopted(world, two, box):
+    """A ghost would be shown as running, and could not be used."""
+    await two.call("sweep")
+    world.emulator.faults.inject("stale-list", times=1)
+    stale = world.emulator.faults._faults.pop()
+    await world.call("destroy", box.id)
+    two.fleet.forget(box.id)
+    world.emulator.faults._faults.append(stale)
+    await two.call("sweep")
+    assert two.fleet.list() == []
+
+
+@pytest.mark.gen_test
+@pytest.mark.logs_warnings
+async def test_a_bug_in_comparing_one_machine_does_not_keep_others_running(world, box, monkeypatch):
+    """Idle machines are stopped all the same."""
+    await world.call("create")
+    other = world.fleet.list()[1]
+    world.clock.now += 700
+    await world.emulator.crash(box.fly_machine_id)
+
+    async def bug():
+        raise ValueError("bug")
+
+    monkeypatch.setattr(world.fleet.find(box.id), "check", bug)
+    await IdleSweeper(world.fleet, world.servers[0].reconciler, 600, 60, world.clock).sweep()
+    await world.servers[0].settle()
+    assert other.state == "stopped"
 
 
 SERVERS = st.integers(0, 1)

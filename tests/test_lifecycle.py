@@ -52,6 +52,9 @@ class Provider:
 
     get_surely = peek = get
 
+    async def halted(self, fly_id):
+        return None
+
     async def set_metadata(self, fly_id, key, value):
         pass
 

@@ -14,7 +14,7 @@ from typing import Any
 from aether.errors import AetherError, LimitExceeded, ProviderError, ProviderTimeout
 from aether.fly.answers import FlyMachine
 from aether.fly.client import FlyClient
-from aether.machines import FLY_GONE
+from aether.machines import FLY_GONE, FLY_HALTED
 
 START_DEADLINE_S = 300.0  # Fly calls a machine stuck that is `starting` for longer (docs, "Machine states")
 STOP_DEADLINE_S = 90.0
@@ -52,11 +52,18 @@ class Transitions:
         return None if fly.state in FLY_GONE else fly
 
     async def peek(self, fly_id: str) -> FlyMachine | None:
-        """Read the machine; None if that tells nothing: it cannot be read, is gone, or its host is out of reach."""
+        """Read the machine; None if it cannot be read or is gone."""
         with contextlib.suppress(AetherError):
-            fly = await self.get(fly_id)
-            return fly if fly is not None and fly.is_reachable else None
+            return await self.get(fly_id)
         return None
+
+    async def halted(self, fly_id: str) -> FlyMachine | None:
+        """Read a machine that should run; return it if it is said twice that it has stopped or is about to."""
+        fly = await self.peek(fly_id)
+        if fly is not None and fly.is_reachable and fly.state in FLY_HALTED:
+            await self.pause(1.0)
+            fly = await self.peek(fly_id)
+        return fly if fly is not None and fly.is_reachable and fly.state in FLY_HALTED else None
 
     async def get_surely(self, fly_id: str) -> FlyMachine | None:
         """Read the machine; that it is gone is believed only when it is said twice (flyctl#4618: replicas lag)."""
@@ -132,16 +139,17 @@ class Transitions:
     async def confirm(self, fly_id: str, key: str, value: str) -> None:
         """Set a key of a machine made just now, which some replica may not know yet.
 
-        That a state refuses it is no error (whether `created` does is not established): the caller asks again later.
+        A state that goes on refusing it is no error (whether `created` does is not established): ask again later.
         """
         lag_ends = self._clock() + REPLICA_LAG_S
         while True:
             try:
                 return await self._client.set_metadata(fly_id, key, value)
             except ProviderError as error:
-                if error.status in (409, 412):
+                is_late = self._clock() > lag_ends
+                if is_late and error.status in (409, 412):
                     return None
-                if error.status != 404 or self._clock() > lag_ends:
+                if is_late or error.status not in (404, 409, 412):
                     raise
             await self.pause(1.0)
 
