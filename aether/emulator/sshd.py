@@ -84,10 +84,10 @@ class Sshd:
         if self._listener is not None:
             loop.remove_reader(self._listener)
             self._listener.close()
-        shells = [*_shells(_processes())]
-        endings = [_end(shell.pid) for shell in shells]
-        for shell in shells:
-            _hang_up(shell)
+        open_shells = [*shells(processes())]
+        endings = [end_of(shell.pid) for shell in open_shells]
+        for shell in open_shells:
+            hang_up(shell)
         if endings:
             await asyncio.wait(endings, timeout=grace_s)
         for pid in self._connections:
@@ -120,14 +120,16 @@ def _prepare(environment: Mapping[str, str]) -> None:
     Path(SHELL).write_bytes(shell_script(environment).encode(errors="surrogateescape"))
 
 
-class _Process(NamedTuple):
+class Process(NamedTuple):
+    """One line of the process table."""
+
     pid: int
     name: str
     parent: int
     foreground: int  # process group of its terminal, -1 without one
 
 
-def _processes() -> dict[int, _Process]:
+def processes() -> dict[int, Process]:
     """Read the processes of the machine (proc(5), /proc/pid/stat)."""
     found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -135,11 +137,11 @@ def _processes() -> dict[int, _Process]:
             head, _, tail = path.read_text(errors="replace").rpartition(")")
             pid, _, name = head.partition(" (")
             fields = tail.split()
-            found[int(pid)] = _Process(int(pid), name, int(fields[1]), int(fields[5]))
+            found[int(pid)] = Process(int(pid), name, int(fields[1]), int(fields[5]))
     return found
 
 
-def _shells(processes: Mapping[int, _Process]) -> Iterator[_Process]:
+def shells(processes: Mapping[int, Process]) -> Iterator[Process]:
     """Find what sshd started: children of an sshd (since OpenSSH 9.8, sshd-session) that are none themselves."""
     for process in processes.values():
         parent = processes.get(process.parent)
@@ -147,7 +149,7 @@ def _shells(processes: Mapping[int, _Process]) -> Iterator[_Process]:
             yield process
 
 
-def _hang_up(shell: _Process) -> None:
+def hang_up(shell: Process) -> None:
     """Tell a shell and the job in front that their line is gone."""
     for group in {shell.pid, shell.foreground} - {-1, 0}:
         for number in (signal.SIGHUP, signal.SIGCONT):
@@ -155,8 +157,8 @@ def _hang_up(shell: _Process) -> None:
                 os.killpg(group, number)
 
 
-def _end(pid: int) -> "asyncio.Future[None]":
-    """Return a future of a process's end; its descriptor is closed by ours."""
+def end_of(pid: int) -> "asyncio.Future[None]":
+    """Return a future of a process's end."""
     loop = asyncio.get_running_loop()
     end: asyncio.Future[None] = loop.create_future()
     try:
@@ -164,6 +166,11 @@ def _end(pid: int) -> "asyncio.Future[None]":
     except ProcessLookupError:
         end.set_result(None)
         return end
+
+    def done(_: "asyncio.Future[None]") -> None:
+        loop.remove_reader(fd)
+        os.close(fd)
+
     loop.add_reader(fd, end.set_result, None)
-    end.add_done_callback(lambda _: loop.remove_reader(fd))
+    end.add_done_callback(done)
     return end

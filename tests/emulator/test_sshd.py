@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import socket
 import subprocess
 
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 from aether.emulator.options import Options
-from aether.emulator.sshd import shell_script
+from aether.emulator.sshd import end_of, hang_up, processes, shell_script, shells
 
 AWKWARD = {
     "QUOTES": """it's "quoted" `so` $HOME ${x} $(y)""",
@@ -270,6 +271,23 @@ async def test_a_knock_that_starts_the_machine_is_answered(runtime, open_emulato
     options = {"username": "coder", "client_keys": [key], "known_hosts": None, "config": None, "agent_path": None}
     async with asyncssh.connect("127.0.0.1", box.port, **options) as connection:
         assert (await connection.run("echo in")).stdout == "in\n"
+
+
+@pytest.mark.parametrize("name", ["sshd", "sshd-session"])
+@pytest.mark.gen_test
+async def test_a_shell_is_known_by_who_started_it(tmp_path, name):
+    """Since OpenSSH 9.8 that is sshd-session; neither itself nor what the shell starts counts as one."""
+    shutil.copy("/bin/sh", tmp_path / name)
+    argv = [tmp_path / name, "-c", "setsid sh -c 'sleep 1000 & echo up; wait' & wait"]
+    connection = await asyncio.create_subprocess_exec(*argv, stdout=subprocess.PIPE)
+    await connection.stdout.readline()
+    [shell] = [shell for shell in shells(processes()) if shell.parent == connection.pid]
+    end = end_of(shell.pid)
+    hang_up(shell)
+    await end
+    assert shell.name == "sh"
+    await connection.communicate()
+    await end_of(shell.pid)  # as of one that is gone already
 
 
 def test_the_script_sets_what_is_a_variable_to_a_shell():
