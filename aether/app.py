@@ -87,7 +87,8 @@ class Aether:
             return FlyClient(settings.fly_flaps_base_url, settings.fly_app_name, settings.fly_api_token, limit=limit)
         token = secrets.token_urlsafe(32)
         hidden = [settings.state_dir, *filter(None, [settings.ssh_private_key_file])]
-        self._emulator = Emulator(settings.state_dir / "emulator", token, clock=self._clock, hidden=hidden)
+        directory, runtime = settings.state_dir / "emulator", settings.emulator_runtime
+        self._emulator = Emulator(directory, token, runtime=runtime, clock=self._clock, hidden=hidden)
         await self._emulator.start()
         return FlyClient(self._emulator.url, LOCAL_APP, token)
 

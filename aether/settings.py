@@ -115,6 +115,12 @@ class Settings:
         "folder of the local machines and of the SSH key",
         _path,
     )
+    emulator_runtime: str = _setting(
+        "AETHER_EMULATOR_RUNTIME",
+        "auto",
+        "what local machines run in: `auto`, `bwrap`, `plain`, or `sshd`: bwrap with OpenSSH's server",
+        _one_of("auto", "bwrap", "plain", "sshd"),
+    )
     log_format: str = _setting("AETHER_LOG_FORMAT", "text", "`text` or `json`", _one_of("text", "json"))
 
     @property

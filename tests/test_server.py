@@ -125,6 +125,26 @@ async def test_one_command_gives_a_terminal_and_one_line_with_the_url(run, ask, 
 
 
 @pytest.mark.gen_test
+async def test_terminals_over_openssh(run, ask, prompt, need):
+    """Local machines may run the SSH server that real ones run; a terminal shows no difference."""
+    need("bwrap")
+    need("sshd")
+    server = await run("server.py", "--port", "0", AETHER_EMULATOR_RUNTIME="sshd")
+    _, box = await ask(server.url, "POST", "/machines")
+    tty = await prompt(server.url, box["id"])
+    assert await tty.run("cat /proc/$PPID/comm; echo $TERM $LANG $COLORTERM $FLY_APP_NAME") == (
+        "sshd\nxterm-256color C.UTF-8 truecolor local\n"
+    )
+    await tty.type('read -r line; echo "<$line>"\n')
+    await tty.type("x日\x7fy\n")  # erased whole, as sshd does not see to by itself
+    await tty.until("<xy>\r\n")
+    inside = psutil.Process(server.process.pid).children(recursive=True)
+    status, _ = await server.end()
+    assert (status, await tty.until_closed()) == (0, 1012)
+    assert not alive(inside)
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_closes_terminals_with_1012_and_exits_0(run, ask, prompt, number):
     """Orderly, whichever signal; nothing of a machine is left, and no secret is in the log."""

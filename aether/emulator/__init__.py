@@ -6,7 +6,8 @@ Map, top to bottom: `api` (life cycle, the machines of each app, what tests do t
 `sandbox`, which starts a `process`, perhaps under `bwrap`, with its files in `rootfs`; or `fast`, which starts nothing.
 Which machine answers at an external port is up to the `edge`; `runtime` says what runtimes have in common.
 `record`, `requests` and `options` are pure: the JSON of a machine, what a request may say, what is settable. `clock` is
-time for tests. `guest`, `shell`, `command` and `children` run inside a machine. `openapi` describes what aether uses.
+time for tests. `openapi` describes what aether uses. Inside a machine a `guest` starts its `children`: a `command` for
+the API, and for SSH what `logins` starts, a `shell` each, or an `sshd` of OpenSSH.
 
 Where nobody knows what Fly does, `options.Options` has a default and says so; `faults.KINDS` is what can go wrong.
 """

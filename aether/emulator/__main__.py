@@ -39,7 +39,10 @@ def _arguments() -> argparse.Namespace:
         help="where machines are kept (default: %(default)s)",
     )
     parser.add_argument(
-        "--runtime", choices=("auto", "bwrap", "plain", "fast"), default="auto", help="fast: no processes, no SSH"
+        "--runtime",
+        choices=("auto", "bwrap", "plain", "sshd", "fast"),
+        default="auto",
+        help="sshd: bwrap with OpenSSH's server; fast: no processes, no SSH (default: auto)",
     )
     for name, text in _DELAYS.items():
         parser.add_argument(f"--{name}-delay", type=float, default=0.0, metavar="SECONDS", help=f"{text} (default: 0)")

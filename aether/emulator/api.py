@@ -45,7 +45,8 @@ class Emulator:
 
     Args:
         state_dir: where machines are kept; another emulator on the same directory has them, stopped.
-        runtime: "auto", "bwrap" or "plain" processes, or "fast": machines that are states only.
+        runtime: "auto", "bwrap" or "plain" processes; "sshd": with OpenSSH's server, under bubblewrap; or "fast":
+            machines that are states only.
         clock: the time, in seconds since the epoch.
         sleep: how delays, leases and waits pass that time; a `VirtualClock` is both.
         options: how it behaves where Fly is slow, unknown, or has changed.

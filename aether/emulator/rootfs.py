@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 HOME = "home/coder"
+BASH = "/bin/bash"
 
 _BASHRC = rb"""# ~/.bashrc: yours to change.
 case $- in *i*) ;; *) return ;; esac
@@ -42,16 +43,19 @@ class Rootfs:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def prepare(self) -> None:
-        """Make what every boot needs: home, a private /tmp, the accounts; a skeleton in a new home."""
+    def prepare(self, shell: str = BASH) -> None:
+        """Make what every boot needs: home, a private /tmp, the accounts; a skeleton in a new home.
+
+        There is no group `tty`: sshd would give it the terminals it opens, which only root may.
+        """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_new = not os.path.lexists(self.path / HOME)
         for directory, mode in ((HOME, 0o700), ("tmp", 0o1777), ("etc/ssh", 0o755)):
             self.make_directory(directory, mode)
         for name, content in (_SKELETON if is_new else {}).items():
             self.write(f"{HOME}/{name}", content, 0o644)
-        self.write("etc/passwd", _accounts("/etc/passwd", "coder:x:1000:1000::/home/coder:/bin/bash"), 0o644)
-        self.write("etc/group", _accounts("/etc/group", "coder:x:1000:"), 0o644)
+        self.write("etc/passwd", _accounts("/etc/passwd", f"coder:x:1000:1000::/{HOME}:{shell}"), 0o644)
+        self.write("etc/group", _accounts("/etc/group", "coder:x:1000:", "tty"), 0o644)
         self.write("etc/hostname", b"aether\n", 0o644)
         self.write("etc/hosts", _HOSTS, 0o644)
 
@@ -117,13 +121,13 @@ def _open_up(name: str, above: int) -> None:
         os.close(fd)
 
 
-def _accounts(path: str, ours: str) -> bytes:
+def _accounts(path: str, ours: str, *dropped: str) -> bytes:
     """Copy the host's accounts without whoever has the user's name or number, and add the user."""
     kept = []
     with contextlib.suppress(OSError):
         for line in Path(path).read_text(errors="replace").splitlines():
             fields = line.split(":")
-            if fields[0] != "coder" and fields[2:3] != ["1000"]:
+            if fields[0] not in ("coder", *dropped) and fields[2:3] != ["1000"]:
                 kept.append(line)
     return "\n".join([*kept, ours, ""]).encode()
 

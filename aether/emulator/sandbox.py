@@ -23,7 +23,8 @@ from aether.emulator import bwrap
 from aether.emulator.process import GuestProcess, open_line, until_readable
 from aether.emulator.record import Json
 from aether.emulator.requests import file_content
-from aether.emulator.rootfs import HOME, Rootfs, Trash
+from aether.emulator.rootfs import BASH, HOME, Rootfs, Trash
+from aether.emulator.sshd import SHELL as SSHD_SHELL
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +40,19 @@ class SandboxError(Exception):
 class Sandbox:
     """How the machines of one emulator are run."""
 
-    def __init__(self, state_dir: Path, program: str | None, hidden: Iterable[Path] = ()) -> None:
+    def __init__(
+        self, state_dir: Path, program: str | None, hidden: Iterable[Path] = (), sshd: str | None = None
+    ) -> None:
         self.is_bwrap = program is not None
         self._program = program
+        self._sshd = sshd
         self._state_dir = state_dir
         self._hidden = [*hidden]
 
     @classmethod
     async def choose(cls, runtime: str, state_dir: Path, hidden: Iterable[Path] = ()) -> "Sandbox":
-        """Pick the runtime: "auto" tries bubblewrap and falls back; "bwrap" insists on it; it hides `hidden`."""
+        """Pick the runtime: "auto" tries bubblewrap and falls back; "bwrap" and "sshd" insist; it hides `hidden`."""
+        sshd = _find_sshd() if runtime == "sshd" else None
         program = shutil.which("bwrap") if runtime != "plain" and sys.platform == "linux" else None
         if program is not None:
             probe = Rootfs(state_dir / "probe")
@@ -56,13 +61,16 @@ class Sandbox:
             await Trash(state_dir / "trash").throw(probe.path)
         if program is None and runtime == "bwrap":
             raise SandboxError("bubblewrap (bwrap) does not work here; use the runtime 'plain' or 'auto'")
-        return cls(state_dir, program, hidden)
+        if program is None and runtime == "sshd":
+            text = "the runtime 'sshd' needs bubblewrap, which is not installed or does not work here"
+            raise SandboxError(f"{text}; apt-get install bubblewrap, or use the runtime 'plain' or 'auto'")
+        return cls(state_dir, program, hidden, sshd)
 
     async def boot(
         self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], files: list[Json]
     ) -> GuestProcess:
         """Write the machine's files and start its guest, which will answer SSH on the bound socket `listener`."""
-        rootfs.prepare()
+        rootfs.prepare(shell=BASH if self._sshd is None else SSHD_SHELL)
         for file in files:
             rootfs.write(file["guest_path"].lstrip("/"), file_content(file), file.get("mode", 0o644))
         return await self._start(rootfs, listener, environment, [file["guest_path"] for file in files])
@@ -74,6 +82,7 @@ class Sandbox:
         root = "/" if self.is_bwrap else str(rootfs.path)
         guest = [sys.executable, "-P", "-s", "-m", "aether.emulator.guest", "--root", root]
         guest += [f"--listen-fd={fd}" for fd in inherited]
+        guest += [] if self._sshd is None else [f"--sshd={self._sshd}"]
         theirs, line = await open_line()
         with theirs:
             try:
@@ -131,6 +140,15 @@ class Sandbox:
         A PID namespace needs none of this, save where bubblewrap itself was killed before it had made one.
         """
         await asyncio.to_thread(_sweep, machine_id)
+
+
+def _find_sshd() -> str:
+    """Find sshd, which is started by its whole path and is on few users' own."""
+    path = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin")
+    if path is None or sys.platform != "linux":
+        text = "the runtime 'sshd' needs Linux and OpenSSH's server"
+        raise SandboxError(f"{text}; apt-get install openssh-server, or use the runtime 'auto'")
+    return str(Path(path).absolute())
 
 
 def _console(path: Path) -> BinaryIO:

@@ -44,6 +44,7 @@ class Carrier:
                 factory,
                 term_type="xterm-256color",
                 term_size=(cols, rows),
+                term_modes={asyncssh.PTY_IUTF8: 1},  # backspace erases a whole character (RFC 8160)
                 env={"LANG": "C.UTF-8", "COLORTERM": "truecolor"},
                 encoding=None,
                 window=START_WINDOW_BYTES,

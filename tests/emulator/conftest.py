@@ -3,9 +3,7 @@
 import asyncio
 import base64
 import json
-import os
 import random
-import shutil
 import socket
 import subprocess
 import sys
@@ -153,13 +151,11 @@ class Terminal:
         self.process.stdin.write(text)
 
 
-@pytest.fixture(params=["plain", "bwrap"])
-def runtime(request: pytest.FixtureRequest) -> str:
-    """Both ways to run a machine; bubblewrap must work in CI."""
-    if request.param == "bwrap" and shutil.which("bwrap") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("bwrap is not installed")
-        pytest.skip("bwrap is not installed")
+@pytest.fixture(params=["plain", "bwrap", "sshd"])
+def runtime(request: pytest.FixtureRequest, need: Callable[[str], str]) -> str:
+    """Every way to run a machine; all must work in CI."""
+    for tool in {"plain": (), "bwrap": ("bwrap",), "sshd": ("bwrap", "sshd")}[request.param]:
+        need(tool)
     return str(request.param)
 
 

@@ -1,9 +1,8 @@
-"""The SSH server of a machine: log-ins, terminals, commands, streams."""
+"""A machine seen over SSH: terminals, commands, streams."""
 
 import asyncio
 import hashlib
 
-import asyncssh
 import pytest
 
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
@@ -16,28 +15,6 @@ async def test_prompt(box):
         await terminal.until()
         terminal.type(b"cd /usr\n")
         await terminal.until(b"coder@aether:/usr$ ")
-
-
-@plain
-@pytest.mark.gen_test
-async def test_only_the_key_logs_in(box):
-    """Another key, another user, a password: none gets in."""
-    other = asyncssh.generate_private_key("ssh-ed25519")
-    for options in ({"client_keys": [other]}, {"username": "root"}, {"client_keys": [], "password": "x"}):
-        with pytest.raises(asyncssh.PermissionDenied):
-            async with box.ssh(**options):
-                pass
-
-
-@plain
-@pytest.mark.gen_test
-async def test_own_authorized_keys_count_at_once(box):
-    """A key the user adds to ~/.ssh/authorized_keys may log in from then on."""
-    other = asyncssh.generate_private_key("ssh-ed25519")
-    line = other.export_public_key().decode().strip()
-    await box.run(f"mkdir -p .ssh && echo '{line}' >> .ssh/authorized_keys")
-    async with box.ssh(client_keys=[other]) as connection:
-        assert (await connection.run("echo in")).stdout == "in\n"
 
 
 @pytest.mark.gen_test

@@ -78,7 +78,9 @@ def test_accounts_name_the_user_once(rootfs):
     entries = [line.split(":") for line in (rootfs.path / "etc/passwd").read_text().splitlines()]
     assert [e[0] for e in entries if e[0] == "coder" or e[2] == "1000"] == ["coder"]
     assert "root" in [e[0] for e in entries]
-    assert (rootfs.path / "etc/group").read_text().splitlines()[-1] == "coder:x:1000:"
+    groups = (rootfs.path / "etc/group").read_text().splitlines()
+    assert groups[-1] == "coder:x:1000:"
+    assert not any(line.startswith("tty:") for line in groups)
 
 
 def test_the_machine_knows_its_own_name(rootfs):

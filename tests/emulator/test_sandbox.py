@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import psutil
 import pytest
 
 from aether.emulator import bwrap
+from aether.emulator.api import EmulatorError
 from aether.emulator.rootfs import Rootfs
 
 STRAYS = """
@@ -85,6 +87,29 @@ async def test_killed_emulator_leaves_nothing(runtime, spawn_emulator, open_api,
     _, alive = await asyncio.to_thread(psutil.wait_procs, [*family, *sleepers(marker)], timeout=20)
     assert alive == []
     assert sleepers(marker) == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "package"), [("sshd", "apt-get install openssh-server"), ("bwrap", "apt-get install bubblewrap")]
+)
+@pytest.mark.gen_test
+async def test_a_runtime_that_cannot_be_says_what_to_install(need, open_emulator, monkeypatch, missing, package):
+    """Whoever asks for OpenSSH's server shall not get another one."""
+    need("sshd")
+    which = shutil.which  # a mock: what is installed here cannot be uninstalled for a test
+    monkeypatch.setattr(shutil, "which", lambda name, **options: None if name == missing else which(name, **options))
+    with pytest.raises(EmulatorError, match=package):
+        await open_emulator("sshd")
+
+
+@pytest.mark.gen_test
+async def test_a_bubblewrap_that_does_not_work_is_said_to(need, open_emulator, monkeypatch, tmp_path):
+    """As in a container that forbids user namespaces."""
+    need("sshd")
+    (tmp_path / "bwrap").symlink_to(need("false"))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(EmulatorError, match="does not work here"):
+        await open_emulator("sshd")
 
 
 @pytest.mark.gen_test

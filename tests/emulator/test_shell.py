@@ -12,7 +12,7 @@ import pytest
 SERVER = """
 import asyncio, asyncssh, socket, sys
 from aether.emulator.children import Children
-from aether.emulator.guest import NoThread
+from aether.emulator.logins import NoThread
 from aether.emulator.shell import Shell
 
 class Login(asyncssh.SSHServer):

@@ -1,0 +1,143 @@
+"""The built-in SSH server of a machine: who may log in, and the shells that are open."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from aether.emulator.children import Children
+from aether.emulator.shell import Shell
+
+log = logging.getLogger(__name__)
+
+USER = "coder"
+_GOODBYE_S = 0.5
+
+
+class Logins:
+    """The shells of one machine and the connections they belong to."""
+
+    def __init__(self, root: Path, children: Children, environment: Mapping[str, str]) -> None:
+        self.is_stopping = False
+        self.connections: set[asyncssh.SSHServerConnection] = set()
+        self._root = root
+        self._children = children
+        self._environment = environment
+        self._shells: set[Shell] = set()
+        self._acceptor: asyncssh.SSHAcceptor | None = None
+
+    async def listen(self, listener: socket.socket) -> None:
+        """Answer SSH on a bound socket."""
+        asyncio.get_running_loop().set_default_executor(NoThread())
+        self._acceptor = await asyncssh.listen(
+            sock=listener,
+            server_factory=lambda: Login(self),
+            server_host_keys=[host_key(self._root)],
+            config=None,
+            encoding=None,
+            line_editor=False,
+            gss_host=None,
+            agent_forwarding=False,
+            keepalive_interval=15,
+            keepalive_count_max=3,
+        )
+
+    def open_shell(self) -> Shell:
+        """Make the session for a new channel."""
+        shell = Shell(self._children, self._environment, self._shells.discard)
+        self._shells.add(shell)
+        return shell
+
+    def authorized_keys(self) -> asyncssh.SSHAuthorizedKeys | None:
+        """Read the keys that may log in, anew for each login, so that an edit counts at once."""
+        paths = [
+            self._root / f"home/{USER}/.ssh/authorized_keys",
+            self._root / f"etc/ssh/authorized_keys.d/{USER}",
+        ]
+        lines = [line for path in paths for line in _key_lines(path)]
+        return asyncssh.import_authorized_keys("\n".join(lines)) if lines else None
+
+    async def stop(self, grace_s: float) -> None:
+        """Hang up every shell, give all children time, then say goodbye."""
+        self.is_stopping = True
+        if self._acceptor is not None:
+            self._acceptor.close()
+        for shell in self._shells:
+            shell.hang_up()
+        await self._children.wait(grace_s)
+        for connection in self.connections:
+            connection.disconnect(asyncssh.DISC_BY_APPLICATION, "the machine stops")
+        if self.connections:
+            waiters = [asyncio.ensure_future(c.wait_closed()) for c in self.connections]
+            await asyncio.wait(waiters, timeout=_GOODBYE_S)
+
+
+def _key_lines(path: Path) -> Iterator[str]:
+    """Read the lines that are keys; what the machine's user has made unreadable must not lock others out."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError as error:
+        log.info("no key is taken from %s: %s", path, error)
+        return
+    for line in lines:
+        try:
+            asyncssh.import_authorized_keys(line)
+        except ValueError as error:
+            log.info("a line of %s is no key: %s", path, error)
+        else:
+            yield line
+
+
+class NoThread(ThreadPoolExecutor):
+    """Runs at once what asyncssh would do in a thread (parse options): a process that forks must have one thread."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call the function and answer its outcome."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class Login(asyncssh.SSHServer):
+    """One connection: only `coder`, only with a public key."""
+
+    def __init__(self, logins: Logins) -> None:
+        self._logins = logins
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """Count the connection."""
+        self._connection = conn
+        self._logins.connections.add(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._logins.connections.discard(self._connection)
+
+    def begin_auth(self, username: str) -> bool:
+        """Load the keys of `coder`; nobody else has any."""
+        keys = self._logins.authorized_keys() if username == USER else None
+        if keys is not None:
+            self._connection.set_authorized_keys(keys)
+        return True
+
+    def session_requested(self) -> "Shell | bool":
+        """Open a shell unless the machine stops."""
+        return False if self._logins.is_stopping else self._logins.open_shell()
+
+
+def host_key(root: Path) -> asyncssh.SSHKey:
+    """Read the machine's host key, or make one that lasts as long as its root filesystem."""
+    path = root / "etc/ssh/ssh_host_ed25519_key"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        asyncssh.generate_private_key("ssh-ed25519").write_private_key(path)
+    return asyncssh.read_private_key(path)
