@@ -66,7 +66,7 @@ async def echo(stage: Stage, contender: Contender) -> Figures:
 
 async def load(stage: Stage, contender: Contender) -> Figures:
     """The same beside busy sessions, then beside one `yes`, whose clients are in a process of their own."""
-    found = {}
+    found: Figures = {}
     busy = f"{contender.inside} busy {BUSY_BYTES_S}"
     for kind, count, command in (("busy", stage.options.busy, busy), ("yes", 1, "yes")):
         terminal = await contender.open()
@@ -129,7 +129,7 @@ async def open_busy(dial: dict[str, str], count: int, command: str) -> list[Term
             await terminal.until_any_prompt()
             before = terminal.bytes_received
             await terminal.type(command.encode() + b"\r")
-            while terminal.bytes_received < before + len(command) + 2000:
+            while terminal.bytes_received < before + len(command) + 2000:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             return terminal
 

@@ -120,7 +120,8 @@ async def interrupt(contender: Contender, acks: str, bytes_s: float | None, flow
         pid = await asyncio.to_thread(find_by_name, name)
         if pid is None:
             raise RuntimeError("`yes` is not among the processes")
-        death = asyncio.create_task(until_dead(pid), name="wait for death")
+        death = asyncio.create_task(until_dead(os.pidfd_open(pid)), name="wait for death")
+        await asyncio.sleep(0)  # until it waits
         began = time.perf_counter()
         await terminal.type(b"\x03")
         try:
@@ -137,18 +138,17 @@ async def interrupt(contender: Contender, acks: str, bytes_s: float | None, flow
         await terminal.close()
 
 
-async def until_dead(pid: int) -> float:
-    """Wait for the end of a process; return when it was."""
+async def until_dead(process: int) -> float:
+    """Wait for the end of the process that this descriptor stands for; return when it was."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    descriptor = os.pidfd_open(pid)
     try:
-        loop.add_reader(descriptor, ended.set)
+        loop.add_reader(process, ended.set)
         await ended.wait()
         return time.perf_counter()
     finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
+        loop.remove_reader(process)
+        os.close(process)
 
 
 def idle_bytes(contender: Contender, terminals: list[Terminal]) -> int:

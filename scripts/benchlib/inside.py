@@ -17,9 +17,7 @@ from collections.abc import Iterator
 
 READY = b"\x1e<ready>\x1e"
 DONE = b"\x1e<done>\x1e"
-LINE = (
-    "\x1b[3{}m{:08d} Grüße aus Köln, 世界 — 🚀 ▓▒░ ação, Ωμέγα, ещё строка текста, plain ASCII as well ░▒▓\x1b[0m\r\n"
-)
+LINE = "\x1b[3{}m{:08d} Grüße aus Köln, 世界 — 🚀 ▓▒░ ação, Ωμέγα, ещё строка текста, plain ASCII, too ░▒▓\x1b[0m\r\n"
 
 
 def text(size: int) -> Iterator[bytes]:
@@ -82,7 +80,11 @@ def main() -> None:
     before = termios.tcgetattr(0)
     tty.setraw(0)
     try:
-        {"busy": busy, "bulk": bulk, "sink": sink}[sys.argv[1]](*map(int, sys.argv[2:]))
+        numbers = [int(text) for text in sys.argv[2:]]
+        if sys.argv[1] == "busy":
+            busy(*numbers)
+        else:
+            (bulk if sys.argv[1] == "bulk" else sink)(*numbers)
     finally:
         termios.tcsetattr(0, termios.TCSANOW, before)
 

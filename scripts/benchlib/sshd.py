@@ -1,4 +1,8 @@
-"""An OpenSSH sshd of our own on loopback, as root or as whoever runs this."""
+"""An OpenSSH sshd of our own on loopback, as root or as whoever runs this.
+
+sshd runs every command with the user's own shell, which would read the user's files first (and killed in the midst of
+them could leave something behind): so HOME is this folder, and bash takes itself for a shell within a shell (SHLVL).
+"""
 
 import getpass
 import os
@@ -19,6 +23,7 @@ ListenAddress 127.0.0.1:{port}
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/user_key.pub
 ForceCommand {folder}/shell
+SetEnv HOME={folder} ZDOTDIR={folder} SHLVL=1
 StrictModes no
 UsePAM {pam}
 UseDNS no

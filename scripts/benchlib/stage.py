@@ -44,7 +44,7 @@ class Stage:
         """Start everything in a folder of its own; end everything, whatever happens."""
         async with contextlib.AsyncExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aether-bench-")))
-            folder.chmod(0o755)
+            folder.chmod(0o755)  # noqa: ASYNC240
             sshd = Sshd(_subfolder(folder, "sshd"))
             if set(self.options.only) & {"openssh", "asyncssh", "webssh"}:
                 stack.push_async_callback(sshd.stop)

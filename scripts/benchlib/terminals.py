@@ -35,7 +35,7 @@ class PtyTerminal(Terminal):
                 stdout=slave,
                 stderr=slave,
                 start_new_session=True,
-                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
                 env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"},
             )
         finally:
@@ -69,6 +69,10 @@ class PtyTerminal(Terminal):
 class AsyncsshTerminal(Terminal):
     """asyncssh in this process, as its documentation shows it: `create_process`, streams, all defaults."""
 
+    _connection: asyncssh.SSHClientConnection
+    _process: asyncssh.SSHClientProcess[bytes]
+    _task: asyncio.Task[None]
+
     def __init__(self) -> None:
         super().__init__()
         self._bytes_s: float | None = None
@@ -82,7 +86,7 @@ class AsyncsshTerminal(Terminal):
         self._connection = await asyncssh.connect(
             host, port, username=user, client_keys=[key], known_hosts=None, config=None, agent_path=None
         )
-        self._process: asyncssh.SSHClientProcess[bytes] = await self._connection.create_process(
+        self._process = await self._connection.create_process(
             term_type="xterm-256color", term_size=(COLS, ROWS), encoding=None
         )
         self._task = asyncio.create_task(self._pump(), name="asyncssh reader")
