@@ -1,0 +1,122 @@
+"""What must be reached (issue 4), and the Markdown table for the README."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchlib.report import Column, Figures, cell
+
+Medians = dict[str, dict[str, Figures]]
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One line of "must reach".
+
+    Attributes:
+        benchmark, key: which figure.
+        limit: how much it may be (or, with `is_floor`, must be at least); with `ratio_to`, as a multiple of that one's.
+    """
+
+    benchmark: str
+    key: str
+    text: str
+    limit: float
+    ratio_to: str = ""
+    is_floor: bool = False
+
+
+GOALS = [
+    Goal("echo", "p50_ms", "echo p50", 1.4, "openssh"),
+    Goal("echo", "p99_ms", "echo p99", 2.0, "openssh"),
+    Goal("load", "busy_p99_ms", "echo p99 beside busy sessions", 2.0, "openssh"),
+    Goal("load", "yes_p99_ms", "echo p99 beside `yes`", 2.0, "openssh"),
+    Goal("bulk", "mib_s_65536", "64 MiB of text, MiB/s", 0.9, "asyncssh", is_floor=True),
+    *(Goal("bulk", f"right_{size}", f"text right, chunks of {size} B", 1, "", is_floor=True) for size in (65536, 7, 1)),
+    Goal("ctrl-c", "fast_prompt_ms", "Ctrl-C, fast client: prompt, ms", 50),
+    Goal("ctrl-c", "slow_dead_ms", "Ctrl-C, 200 KB/s: `yes` dead, ms", 50),
+    Goal("ctrl-c", "slow_prompt_ms", "Ctrl-C, 200 KB/s: prompt, ms", 1000),
+    Goal("ctrl-c", "noack_dead_ms", "Ctrl-C, 200 KB/s, no acks: `yes` dead, ms", 50),
+    Goal("ctrl-c", "noack_prompt_ms", "Ctrl-C, 200 KB/s, no acks: prompt, ms", 2000),
+    *(
+        Goal("flood", f"{scene}_mib", f"memory growth, client {scene}, MiB", 2)
+        for scene in ("fast", "slow", "stopped", "noack", "never")
+    ),
+    Goal("sessions", "idle_kib", "memory of an idle session, KiB", 80),
+    Goal("sessions", "idle_cpu_percent", "CPU of the idle sessions, %", 1),
+    Goal("sessions", "later_p50_ms", "opening a later terminal, p50, ms", 25),
+    Goal("sessions", "at_once_ok", "of 20 opened at once succeed", 20, "", is_floor=True),
+    *(
+        Goal("paste", f"{case}_right", f"1 MiB paste right: {case}", 1, "", is_floor=True)
+        for case in ("ascii_one", "ascii_many", "wide_one", "wide_many", "wide_slow")
+    ),
+    Goal("cpu", "keys_s", "CPU of 10,000 keys, s", 2.3),
+    Goal("cpu", "bulk_s", "CPU of 64 MiB, s", 1.0),
+]
+
+
+def verdicts(medians: Medians, name: str) -> list[str]:
+    """Say of each goal that was measured whether `name` reaches it."""
+    lines = []
+    for goal in GOALS:
+        figures = medians.get(goal.benchmark, {})
+        value = figures.get(name, {}).get(goal.key)
+        if value is None:
+            continue
+        limit = goal.limit
+        if goal.ratio_to:
+            other = figures.get(goal.ratio_to, {}).get(goal.key)
+            if other is None:
+                continue
+            limit *= other
+        is_reached = value >= limit if goal.is_floor else value <= limit
+        # asyncssh's own never may be the measure of nothing
+        shown = "never" if math.isinf(value) else f"{value:.3g}"
+        bound = f"{'≥' if goal.is_floor else '≤'} {limit:.3g}"
+        of = f" ({goal.limit:g} × {goal.ratio_to})" if goal.ratio_to else ""
+        lines.append(f"  {'reached' if is_reached else 'MISSED '}  {goal.text}: {shown}, must be {bound}{of}")
+    return lines
+
+
+def markdown(medians: Medians) -> str:
+    """Write the table of the issue: a row for each contender."""
+    names = list(dict.fromkeys(name for figures in medians.values() for name in figures))
+    head = [title for title, _ in PARTS]
+    lines = ["| | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
+    for name in names:
+        own = {benchmark: figures.get(name, {}) for benchmark, figures in medians.items()}
+        lines.append(f"| {name} | " + " | ".join(write(own) for _, write in PARTS) + " |")
+    return "\n".join(lines)
+
+
+def _pair(benchmark: str, *columns: Column, unit: str = "") -> Callable[[dict[str, Figures]], str]:
+    def write(own: dict[str, Figures]) -> str:
+        row = own.get(benchmark, {})
+        found = [cell(column, row.get(column.key)) for column in columns]
+        return "–" if set(found) == {"–"} else " / ".join(found) + unit
+
+    return write
+
+
+def _pasted(own: dict[str, Figures]) -> str:
+    facts = [value for key, value in own.get("paste", {}).items() if key.endswith("_right")]
+    return "–" if not facts else "right" if all(facts) else f"{facts.count(0.0)} of {len(facts)} wrong"
+
+
+def _interrupted(own: dict[str, Figures]) -> str:
+    prompt = own.get("ctrl-c", {}).get("slow_prompt_ms")
+    took = "–" if prompt is None else "never (> 20 s)" if math.isinf(prompt) else f"{prompt / 1000:.2f} s"
+    grown = cell(Column("", "", 1), own.get("flood", {}).get("slow_mib"))
+    return f"{took} / {grown} MiB" if (took, grown) != ("–", "–") else "–"
+
+
+PARTS: list[tuple[str, Callable[[dict[str, Figures]], str]]] = [
+    ("echo p50 / p99", _pair("echo", Column("p50_ms", "", 2), Column("p99_ms", "", 2), unit=" ms")),
+    ("p99 with 50 busy sessions", _pair("load", Column("busy_p99_ms", "", 2), unit=" ms")),
+    ("64 MiB of text", _pair("bulk", Column("mib_s_65536", "", 0), unit=" MiB/s")),
+    ("CPU, 10,000 keys / 64 MiB", _pair("cpu", Column("keys_s", "", 2), Column("bulk_s", "", 2), unit=" s")),
+    ("`yes` at 200 KB/s: prompt after Ctrl-C / memory growth", _interrupted),
+    ("memory a session", _pair("sessions", Column("idle_kib", "", 0), unit=" KiB")),
+    ("opening, p50", _pair("sessions", Column("later_p50_ms", "", 0), unit=" ms")),
+    ("1 MiB paste", _pasted),
+]

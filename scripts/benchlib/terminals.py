@@ -1,0 +1,249 @@
+"""The clients: a PTY's master, asyncssh in this process, and the WebSocket protocols of aether and its peers."""
+
+import asyncio
+import codecs
+import contextlib
+import fcntl
+import json
+import os
+import struct
+import subprocess
+import termios
+
+import asyncssh
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+
+from benchlib.terminal import Terminal
+from benchlib.websocket import TEXT, WebSocket
+from benchlib.wire import Wire
+
+ACK_BYTES = 32 * 1024
+COLS, ROWS = 120, 40
+
+
+class PtyTerminal(Terminal):
+    """A program on a PTY of this computer: a shell, or the ssh client."""
+
+    def __init__(self, argv: list[str]) -> None:
+        super().__init__()
+        self._master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLS, 0, 0))
+        try:
+            self._process = subprocess.Popen(
+                argv,
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509
+                env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"},
+            )
+        finally:
+            os.close(slave)
+        self.pid = self._process.pid
+        self._wire = Wire(self._master, self.show, self.lose)
+
+    @property
+    def wire(self) -> Wire:
+        """The PTY's master."""
+        return self._wire
+
+    def send(self, data: bytes) -> None:
+        """Type."""
+        self._wire.write(data)
+
+    async def close(self) -> None:
+        """Hang up and wait for the program."""
+        self._wire.close()
+        with contextlib.suppress(OSError):
+            os.close(self._master)
+        self._process.terminate()
+        for _ in range(200):
+            if self._process.poll() is not None:
+                return
+            await asyncio.sleep(0.01)
+        self._process.kill()
+        self._process.wait()
+
+
+class AsyncsshTerminal(Terminal):
+    """asyncssh in this process, as its documentation shows it: `create_process`, streams, all defaults."""
+
+    _connection: asyncssh.SSHClientConnection
+    _process: asyncssh.SSHClientProcess[bytes]
+    _task: asyncio.Task[None]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes_s: float | None = None
+        self._readable = asyncio.Event()
+        self._readable.set()
+
+    @classmethod
+    async def open(cls, host: str, port: int, user: str, key: str) -> "AsyncsshTerminal":
+        """Connect and start a shell."""
+        self = cls()
+        self._connection = await asyncssh.connect(
+            host, port, username=user, client_keys=[key], known_hosts=None, config=None, agent_path=None
+        )
+        self._process = await self._connection.create_process(
+            term_type="xterm-256color", term_size=(COLS, ROWS), encoding=None
+        )
+        self._task = asyncio.create_task(self._pump(), name="asyncssh reader")
+        return self
+
+    @property
+    def wire(self) -> None:
+        """The descriptor is asyncssh's own."""
+        return
+
+    def pace(self, bytes_s: float | None) -> None:
+        """Take so many bytes a second from the stream; asyncssh reads the socket as it sees fit."""
+        self._bytes_s = bytes_s
+        (self._readable.clear if bytes_s == 0 else self._readable.set)()
+
+    def send(self, data: bytes) -> None:
+        """Type."""
+        self._process.stdin.write(data)
+
+    async def drain(self) -> None:
+        """Wait for the stream's writer."""
+        await self._process.stdin.drain()
+
+    async def close(self) -> None:
+        """End the connection."""
+        self._connection.abort()
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        await self._connection.wait_closed()
+
+    async def _pump(self) -> None:
+        try:
+            while data := await self._process.stdout.read(65536 if not self._bytes_s else int(self._bytes_s / 50)):
+                self.show(data)
+                if self._bytes_s:
+                    await asyncio.sleep(len(data) / self._bytes_s)
+                await self._readable.wait()
+        except (asyncssh.Error, OSError) as error:
+            self.lose(str(error))
+        else:
+            self.lose("closed by the far side")
+
+
+class SocketTerminal(Terminal):
+    """What the WebSocket protocols have in common."""
+
+    socket: WebSocket
+
+    async def connect(self, url: str) -> None:
+        """Open the WebSocket."""
+        self.socket = await WebSocket.connect(url, self.message, self.lose)
+
+    @property
+    def wire(self) -> Wire:
+        """The socket."""
+        return self.socket.wire
+
+    def message(self, kind: int, payload: bytes) -> None:
+        """Take a message from the server."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Hang up."""
+        self.socket.close()
+
+
+class AetherTerminal(SocketTerminal):
+    """aether's protocol. Acks: "on", "off" (an old client), or "never" (says that it will, and does not)."""
+
+    def __init__(self, acks: str) -> None:
+        super().__init__()
+        self._acks = acks
+        self._unacked_bytes = 0
+        self.errors: list[str] = []
+        self.is_ack_refused = False
+
+    @classmethod
+    async def open(cls, url: str, acks: str) -> "AetherTerminal":
+        """Connect; the server opens the shell."""
+        self = cls(acks)
+        await self.connect(f"{url}?cols={COLS}&rows={ROWS}")
+        if acks != "off":
+            self.socket.send(b'{"type":"ack","bytes":0}')
+        return self
+
+    def send(self, data: bytes) -> None:
+        """Type."""
+        self.socket.send(json.dumps({"type": "input", "data": data.decode()}, ensure_ascii=False).encode())
+
+    def message(self, kind: int, payload: bytes) -> None:
+        """Show output, acknowledge it."""
+        decoded = json.loads(payload)
+        if decoded["type"] != "output":
+            self._other(decoded)
+            return
+        data = decoded["data"].encode()
+        self.show(data)
+        if self._acks == "on":
+            self._unacked_bytes += len(data)
+            if self._unacked_bytes >= ACK_BYTES:
+                self.socket.send(b'{"type":"ack","bytes":%d}' % self._unacked_bytes)
+                self._unacked_bytes = 0
+
+    def _other(self, decoded: dict[str, str]) -> None:
+        if decoded["type"] == "error" and self._acks != "off" and decoded["message"].startswith("Invalid message"):
+            self._acks, self.is_ack_refused = "off", True
+        elif decoded["type"] == "error":
+            self.errors.append(decoded["message"])
+            self._lost_reason = decoded["message"]
+
+
+class TerminadoTerminal(SocketTerminal):
+    """terminado's protocol: JSON arrays."""
+
+    @classmethod
+    async def open(cls, url: str) -> "TerminadoTerminal":
+        """Connect; the server starts the shell."""
+        self = cls()
+        await self.connect(url)
+        self.socket.send(json.dumps(["set_size", ROWS, COLS]).encode())
+        return self
+
+    def send(self, data: bytes) -> None:
+        """Type."""
+        self.socket.send(json.dumps(["stdin", data.decode()]).encode())
+
+    def message(self, kind: int, payload: bytes) -> None:
+        """Show output."""
+        decoded = json.loads(payload)
+        if decoded[0] == "stdout":
+            self.show(decoded[1].encode())
+
+
+class WebsshTerminal(SocketTerminal):
+    """webssh's protocol: a form for the connection, then JSON in and binary messages out."""
+
+    @classmethod
+    async def open(cls, url: str, form: str) -> "WebsshTerminal":
+        """Let the server connect, then take the shell over."""
+        self = cls()
+        http = AsyncHTTPClient(force_instance=True)
+        try:
+            answer = json.loads((await http.fetch(url, method="POST", body=form, request_timeout=30)).body)
+        except HTTPClientError as error:
+            raise ConnectionError(f"webssh: {error}") from error
+        finally:
+            http.close()
+        if not answer.get("id"):
+            raise ConnectionError(f"webssh: {answer.get('status')}")
+        await self.connect(url.replace("http", "ws", 1) + "ws?id=" + answer["id"])
+        self.socket.send(json.dumps({"resize": [COLS, ROWS]}).encode())
+        return self
+
+    def send(self, data: bytes) -> None:
+        """Type."""
+        self.socket.send(json.dumps({"data": data.decode()}).encode())
+
+    def message(self, kind: int, payload: bytes) -> None:
+        """Show output: each message is decoded by itself, as webssh's page does."""
+        self.show(payload if kind == TEXT else codecs.decode(payload, "utf-8", "replace").encode())
