@@ -17,6 +17,7 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
     lifecycle      MachineLifecycle: drives one machine to the state asked for
     terminals      Terminals: one machine's SSH connection and the sessions over it
     sessions       TerminalSession: one SSH PTY and the client attached to it
+    output         Output: what a shell wrote, on its way to the client's screen
     activity       ActivityPublisher: notes use, and lets other servers know
     fly            the Fly Machines API
       transitions    has Fly start, stop and destroy a machine, and sees it through

@@ -15,7 +15,8 @@ from aether.fly.transitions import Transitions
 from aether.lifecycle import MachineLifecycle
 from aether.machines import Machine, MachineSpec
 from aether.messages import TerminalQuery
-from aether.sessions import Client, TerminalSession
+from aether.output import Client
+from aether.sessions import TerminalSession
 from aether.ssh.client import SshLink
 from aether.ssh.keys import secret_of
 

@@ -1,45 +1,27 @@
 """TerminalSession: one SSH PTY and the client attached to it.
 
-The path of a key: `feed` → SSH channel → PTY. The path of output: `data_received` (asyncssh's session callback, no
-stream in between) → one incremental UTF-8 decoder per PTY → `Client.send`. The first output in a turn of the event loop
-is sent at once, so an echo waits for nothing; what else comes in that turn is sent as one message.
-
-Nothing on this path holds output back: the shell itself is held, by its SSH channel's window, which is granted anew
-only as the client draws (`flow.Credit`). A client that acknowledges says so itself; for another one output counts as
-drawn when it has left for the kernel, whose buffer `handlers.terminal` keeps small.
+The path of a key: `feed` → SSH channel → PTY. The path of output: `data_received`, asyncssh's session callback with no
+stream in between → `output.Output`, which holds the shell back where the client is slow.
 """
 
 import asyncio
-import codecs
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 import asyncssh
 
 from aether import messages
 from aether.activity import ActivityPublisher
 from aether.errors import AetherError, LimitExceeded, SshError
-from aether.flow import Credit
 from aether.messages import Ack, Input, Resize, TerminalQuery
+from aether.output import Client, Output
 from aether.ssh.window import ReceiveWindow
 
 log = logging.getLogger(__name__)
 
-MAX_MESSAGE_CHARS = 64 * 1024  # a slow client can acknowledge, and draw, only whole messages
 RESIZE_PAUSE_S = 0.05
 MAX_PENDING_INPUT_BYTES = 8 << 20
 CLOSE_NORMAL = 1000
-
-
-class Client(Protocol):
-    """The far side of a session: a WebSocket, as the session needs it."""
-
-    def send(self, message: str) -> "asyncio.Future[None] | None":
-        """Send one message; the future is done when it has left, None when there is nobody to send to."""
-
-    def end(self, code: int, reason: str) -> None:
-        """Close the connection with a WebSocket close code."""
 
 
 class TerminalSession(asyncssh.SSHClientSession[bytes]):
@@ -71,16 +53,12 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         self._ended_error = ended_error
         self._diagnose = diagnose
         self._on_end = on_end
-        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._output = Output(client)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._shell: asyncssh.SSHClientChannel[bytes] | None = None  # the channel, once its shell runs
         self._task: asyncio.Task[None] | None = None  # opens the shell, later finds out why it is gone
-        self._window: ReceiveWindow | None = None
         self._pending_input = bytearray()
         self._loop = asyncio.get_running_loop()
-        self._credit = Credit(self._loop.time())
-        self._has_acks = False
-        self._gathered: list[str] | None = None  # None: nothing was sent in this turn of the loop
         self._resizing: asyncio.TimerHandle | None = None
         self._is_over = False
         self._exit_reason = ""
@@ -95,19 +73,20 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
     def feed(self, message: Input | Resize | Ack) -> None:
         """Pass on what the client sent."""
         if isinstance(message, Ack):
-            self._has_acks = True
-            self._drawn(message.bytes)
+            self._output.acknowledged(message.bytes)
         elif self._is_over or (self._channel is not None and self._channel.is_closing()):
             return
         elif isinstance(message, Resize):
             self.size = message
             if self._resizing is None:
+                self._resizing = self._loop.call_later(RESIZE_PAUSE_S, self._end_resize)
                 self._resize()
         else:
             self._type(message.data)
 
     def _type(self, data: bytes) -> None:
         self._activity.note_input()
+        self._resize()  # before the keys that came after it
         if self._shell is None:
             self._pending_input += data
             unread_bytes = len(self._pending_input)
@@ -119,17 +98,19 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
 
     def _resize(self) -> None:
         """Tell the shell its size; of a storm of sizes it hears the first, a few, and the last."""
-        self._resizing = None
-        if self._shell is not None and not self._is_over and self._told_size != self.size:
+        if self._shell is not None and self._told_size != self.size:
             self._told_size = self.size
             self._shell.change_terminal_size(self.size.cols, self.size.rows)
-            self._resizing = self._loop.call_later(RESIZE_PAUSE_S, self._resize)
+
+    def _end_resize(self) -> None:
+        self._resizing = None
+        self._resize()
 
     def end(self, error: AetherError | None, reason: str = "") -> None:
         """End the session: tell the client why and hang up the shell. A second call does nothing."""
         if self._is_over:
             return
-        self._flush()
+        self._output.close()
         self._is_over = True
         if self._resizing is not None:
             self._resizing.cancel()
@@ -139,6 +120,8 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         else:
             self._client.end(CLOSE_NORMAL, reason)
         if self._channel is not None:
+            if self._shell is not None and not self._shell.is_closing():
+                self._shell.send_signal("HUP")  # sshd sees a close only behind input that nobody reads
             self._channel.abort()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
@@ -163,7 +146,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """The channel exists; the shell is not started yet."""
         self._channel = chan
-        self._window = ReceiveWindow(chan)
+        self._output.hold(ReceiveWindow(chan))
         if self._is_over:
             chan.abort()
 
@@ -182,14 +165,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """The shell wrote."""
         self._activity.note_output()
-        self._credit.received(len(data))
-        text = self._decoder.decode(data)
-        if self._gathered is not None:
-            self._gathered.append(text)
-        else:
-            self._gathered = []
-            self._loop.call_soon(self._flush)
-            self._send(text)
+        self._output.take(data)
 
     def exit_status_received(self, status: int) -> None:
         """The shell exited."""
@@ -202,8 +178,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel is closed, by the shell's end or by the loss of the connection."""
-        self._flush()
-        self._send(self._decoder.decode(b"", final=True))
+        self._output.finish()
         error = self._ended_error()
         if error is not None or self._has_exited:
             self.end(error, self._exit_reason)
@@ -216,32 +191,3 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         if error is None and not self._exit_reason:
             error = SshError("the connection to the machine was lost; reconnect for a new session")
         self.end(error, self._exit_reason)
-
-    def _flush(self) -> None:
-        """Send what was gathered in this turn of the loop."""
-        gathered, self._gathered = self._gathered, None
-        if gathered:
-            self._send("".join(gathered))
-
-    def _send(self, text: str) -> None:
-        for start in range(0, len(text), MAX_MESSAGE_CHARS):
-            self._send_message(text[start : start + MAX_MESSAGE_CHARS])
-
-    def _send_message(self, text: str) -> None:
-        sent = None if self._is_over else self._client.send(messages.output(text))
-        if sent is None:
-            return
-        size = len(text) if text.isascii() else len(text.encode())
-        self._credit.sent(size, self._loop.time())
-        if not self._has_acks:
-            sent.add_done_callback(lambda _: self._on_left(size))
-
-    def _on_left(self, size: int) -> None:
-        """Output has left for the kernel: for a client that does not acknowledge that is as good as drawn."""
-        if not self._has_acks:
-            self._drawn(size)
-
-    def _drawn(self, size: int) -> None:
-        self._credit.drawn(size, self._loop.time())
-        if self._window is not None:
-            self._window.grant(self._credit.take_grant())

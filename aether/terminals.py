@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from aether.activity import ActivityPublisher
 from aether.errors import AetherError
 from aether.messages import TerminalQuery
-from aether.sessions import Client, TerminalSession
+from aether.output import Client
+from aether.sessions import TerminalSession
 from aether.ssh.client import SshLink
 
 DIAGNOSES = 3

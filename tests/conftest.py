@@ -285,3 +285,14 @@ def until_state(aether: Aether) -> Callable[[str, str], Awaitable[None]]:
             await entry.changed()
 
     return wait
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], Any]], Awaitable[None]]:
+    """Let the server work until something is true; the test's own time-out ends it otherwise."""
+
+    async def poll(is_true: Callable[[], Any]) -> None:
+        while not is_true():  # noqa: ASYNC110  (what is waited for has no event of its own)
+            await asyncio.sleep(0.01)
+
+    return poll

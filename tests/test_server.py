@@ -135,7 +135,8 @@ async def test_terminals_over_openssh(run, ask, prompt, need):
     assert await tty.run("cat /proc/$PPID/comm; echo $TERM $LANG $COLORTERM $FLY_APP_NAME") == (
         "sshd\nxterm-256color C.UTF-8 truecolor local\n"
     )
-    await tty.type('read -r line; echo "<$line>"\n')
+    await tty.type('echo go-$((1+1)); read -r line; echo "<$line>"\n')
+    await tty.until("go-2")  # the line is the terminal's own to edit from here on
     await tty.type("x日\x7fy\n")  # erased whole, as sshd does not see to by itself
     await tty.until("<xy>\r\n")
     inside = psutil.Process(server.process.pid).children(recursive=True)

@@ -9,7 +9,8 @@ from aether import sessions
 from aether.errors import MachineStopped
 from aether.flow import START_WINDOW_BYTES
 from aether.messages import Ack, Input, Resize, TerminalQuery
-from aether.sessions import MAX_MESSAGE_CHARS, MAX_PENDING_INPUT_BYTES, TerminalSession
+from aether.output import MAX_MESSAGE_CHARS
+from aether.sessions import MAX_PENDING_INPUT_BYTES, TerminalSession
 
 
 class Client:
@@ -63,6 +64,9 @@ class Channel:
 
     def change_terminal_size(self, cols, rows):
         self.done.append((cols, rows))
+
+    def send_signal(self, name):
+        self.done.append(name)
 
     def __getattr__(self, name):
         return lambda: self.done.append(name)
@@ -153,9 +157,9 @@ async def test_acknowledged_bytes_are_those_of_utf_8(make, client, channel):
     session = make()
     session.feed(Ack(0))
     session.data_received(b"\xff" * 1000 + "日".encode(), None)
-    assert session._credit.undrawn == 3003
+    assert session._output._credit.undrawn == 3003
     session.feed(Ack(3003))
-    assert session._credit.undrawn == 0
+    assert session._output._credit.undrawn == 0
 
 
 @pytest.mark.gen_test
@@ -194,7 +198,7 @@ async def test_what_was_gathered_comes_before_the_end(make, client):
 async def test_of_a_storm_of_sizes_the_shell_hears_the_first_and_the_last(make, channel, monkeypatch):
     """Each is a signal to the program in the terminal, which draws anew."""
     session = make()
-    await asyncio.sleep(sessions.RESIZE_PAUSE_S * 2)  # the size at the start was told
+    await asyncio.sleep(sessions.RESIZE_PAUSE_S * 2)
     for cols in range(100, 200):
         session.feed(Resize(cols, 30))
     assert channel.done == [(100, 30)]
@@ -283,4 +287,4 @@ async def test_a_session_ends_once(make, client, channel):
     session.end(None, "bye")
     session.connection_lost(None)
     session.data_received(b"late", None)
-    assert (client.ended, client.text, channel.done) == ((1000, "bye"), "", ["abort"])
+    assert (client.ended, client.text, channel.done) == ((1000, "bye"), "", ["HUP", "abort"])

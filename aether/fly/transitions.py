@@ -184,9 +184,12 @@ class Transitions:
 
     async def destroy(self, fly_id: str) -> None:
         """Destroy the machine, running or not, and return once it is gone."""
-        await self._client.destroy(fly_id)
         deadline = self._clock() + STOP_DEADLINE_S
-        while not await self._client.wait(fly_id, "destroyed", 30):
+        slices = iter(WAIT_SLICES_S)
+        while True:
+            await self._client.destroy(fly_id)  # each time: a 404 may come from a replica that lags
+            if await self._client.wait(fly_id, "destroyed", next(slices, WAIT_SLICES_S[-1])):
+                return
             if self._clock() > deadline:
                 raise ProviderTimeout("Fly accepted the deletion but did not finish it; delete it again")
 

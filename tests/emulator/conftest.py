@@ -345,17 +345,6 @@ def box(io_loop: IOLoop, runtime: str, on: Callable[..., Awaitable[Box]]) -> Box
 
 
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], Any]], Awaitable[None]]:
-    """Let the server work until something is true; the test's own time-out ends it otherwise."""
-
-    async def poll(is_true: Callable[[], Any]) -> None:
-        while not is_true():  # noqa: ASYNC110  (what is waited for has no event of its own)
-            await asyncio.sleep(0.01)
-
-    return poll
-
-
-@pytest.fixture
 def marker() -> str:
     """A length of sleep no other process on the computer has."""
     return f"{random.randrange(10**6, 10**7)}.{random.randrange(10**8)}"

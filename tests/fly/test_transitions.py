@@ -96,7 +96,7 @@ async def test_a_stop_and_a_destroy_that_do_not_end_are_timeouts(fly, transition
     fly.answers += [box("stopping")] * 2
     with pytest.raises(ProviderTimeout, match="stop it again"):
         await transitions.await_stopped("148e", "01X")
-    fly.answers += [OK]
+    fly.answers += [OK, OK]
     with pytest.raises(ProviderTimeout, match="delete it again"):
         await transitions.destroy("148e")
 

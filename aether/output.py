@@ -1,0 +1,102 @@
+"""Output: what a shell wrote, on its way to the client's screen.
+
+One incremental UTF-8 decoder per PTY → `Client.send`. The first output in a turn of the event loop is sent at once, so
+an echo waits for nothing; what else comes in that turn is sent as one message: a flood is not a thousand of them.
+
+Nothing on this way is held back and kept: the shell itself is held, by its SSH channel's window, which is granted anew
+only as the client draws (`flow.Credit`). asyncssh's own pausing bounds less: it grants a whole window at each resume. A
+client that acknowledges says what it has drawn; for another one that is what has left for the kernel, whose buffer
+`handlers.terminal` keeps small.
+"""
+
+import asyncio
+import codecs
+from typing import Protocol
+
+from aether import messages
+from aether.flow import Credit
+from aether.ssh.window import ReceiveWindow
+
+MAX_MESSAGE_CHARS = 64 * 1024  # a slow client can acknowledge, and draw, only whole messages
+
+
+class Client(Protocol):
+    """The far side of a session: a WebSocket, as the session needs it."""
+
+    def send(self, message: str) -> "asyncio.Future[None] | None":
+        """Send one message; the future is done when it has left, None when there is nobody to send to."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Close the connection with a WebSocket close code."""
+
+
+class Output:
+    """The output of one session."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._loop = asyncio.get_running_loop()
+        self._credit = Credit(self._loop.time())
+        self._window: ReceiveWindow | None = None
+        self._has_acks = False
+        self._is_closed = False
+        self._gathered: list[str] | None = None  # None: nothing was sent in this turn of the loop
+
+    def hold(self, window: ReceiveWindow) -> None:
+        """Grant what the shell may write by this window."""
+        self._window = window
+
+    def take(self, data: bytes) -> None:
+        """The shell wrote."""
+        self._credit.received(len(data))
+        text = self._decoder.decode(data)
+        if self._gathered is not None:
+            self._gathered.append(text)
+        else:
+            self._gathered = []
+            self._loop.call_soon(self._flush)
+            self._send(text)
+
+    def acknowledged(self, size: int) -> None:
+        """The client has drawn `size` more bytes of UTF-8; from now on only it says what is drawn."""
+        self._has_acks = True
+        self._drawn(size)
+
+    def finish(self) -> None:
+        """The shell writes no more: half a character at the end is shown as such."""
+        self._flush()
+        self._send(self._decoder.decode(b"", final=True))
+
+    def close(self) -> None:
+        """Send what was gathered, and nothing after that."""
+        self._flush()
+        self._is_closed = True
+
+    def _flush(self) -> None:
+        gathered, self._gathered = self._gathered, None
+        if gathered:
+            self._send("".join(gathered))
+
+    def _send(self, text: str) -> None:
+        for start in range(0, len(text), MAX_MESSAGE_CHARS):
+            self._send_message(text[start : start + MAX_MESSAGE_CHARS])
+
+    def _send_message(self, text: str) -> None:
+        sent = None if self._is_closed else self._client.send(messages.output(text))
+        if sent is None:
+            return
+        size = len(text) if text.isascii() else len(text.encode())
+        self._credit.sent(size, self._loop.time())
+        if not self._has_acks:
+            sent.add_done_callback(lambda _: self._left(size))
+
+    def _left(self, size: int) -> None:
+        """Output has left for the kernel: for a client that does not acknowledge that is as good as drawn."""
+        if not self._has_acks:
+            self._drawn(size)
+
+    def _drawn(self, size: int) -> None:
+        self._credit.drawn(size, self._loop.time())
+        if self._window is not None:
+            self._window.grant(self._credit.take_grant())

@@ -1,0 +1,323 @@
+"""The data path from PTY to client and back: every byte, bounded memory, whatever the client and the network do."""
+
+import asyncio
+import hashlib
+import json
+import socket
+import struct
+import sys
+
+import pytest
+from tornado.iostream import StreamClosedError
+from tornado.tcpclient import TCPClient
+from tornado.tcpserver import TCPServer
+
+from aether.app import WEBSOCKET_PING_S
+from aether.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
+
+PROMPT = "coder@aether:~$ "
+ELSEWHERE_BYTES = 256 * 1024  # what sshd, the PTY and the programs' own pipes may hold besides the window
+TEXT = "".join(f"\x1b[3{n % 8}mé日🐢 {n} ü" for n in range(60000))
+WRITER = """
+import os, sys
+data, size = open("text", "rb").read(), int(sys.argv[1])
+for start in range(0, len(data), size):
+    piece = data[start : start + size]
+    while piece:
+        piece = piece[os.write(1, piece) :]
+"""
+READER = """
+import hashlib, os, sys, time
+digest, left, pause = hashlib.sha256(), int(sys.argv[1]), float(sys.argv[2])
+print("ready", flush=True)
+while left:
+    piece = os.read(0, min(left, 4096))
+    digest.update(piece)
+    left -= len(piece)
+    time.sleep(pause)
+print("sha256", digest.hexdigest())
+"""
+
+
+class Shell:
+    """A terminal, the server's side of it, and the home of its machine."""
+
+    def __init__(self, tty, entry, home):
+        self.tty, self.entry, self.home = tty, entry, home
+        (self.session,) = entry.terminals._sessions
+
+    async def python(self, program, *arguments):
+        """Run a Python program in a raw terminal, so that every byte is passed on as it is."""
+        (self.home / "program.py").write_text(program)
+        arguments = " ".join(map(str, arguments))
+        await self.tty.type(f"stty raw -echo; {sys.executable} -ESs program.py {arguments}; stty sane\n")
+        await self.tty.until("stty sane\r\n")
+
+
+@pytest.fixture
+def shell(aether, settings, machine, terminal, base_url):
+    """`await shell()` → a terminal at its prompt."""
+
+    async def open_shell(url=base_url):
+        box = await machine()
+        tty = await terminal(box["id"], "?cols=300", url=url)
+        await tty.until(PROMPT)
+        home = settings.state_dir / "emulator/machines" / box["fly_machine_id"] / "rootfs/home/coder"
+        return Shell(tty, aether.fleet.find(box["id"]), home)
+
+    return open_shell
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("chunk", "size"), [(1, 20_000), (7, 100_000), (4096, 1 << 20), (65536, 1 << 20)])
+async def test_text_arrives_as_it_was_written_whatever_the_chunks(shell, chunk, size):
+    """Colours and characters of two to four bytes, cut anywhere."""
+    text = TEXT.encode()[:size].decode(errors="ignore")
+    box = await shell()
+    (box.home / "text").write_text(text)
+    await box.python(WRITER, chunk)
+    seen = [box.tty.text]
+    while PROMPT not in "".join(seen[-100:]):
+        seen.append(json.loads(await box.tty.connection.read_message())["data"])
+    assert "".join(seen).partition("\x1b[?2004h")[0] == text
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("message_chars", "pause_s"), [(1 << 20, 0), (5000, 0), (5000, 0.002)])
+async def test_a_paste_arrives_as_it_was_sent_however_slowly_it_is_read(shell, message_chars, pause_s):
+    """A mebibyte of characters of one to four bytes, in one message or in many."""
+    text = TEXT.encode()[: 1 << 20].decode(errors="ignore")
+    box = await shell()
+    await box.python(READER, len(text.encode()), pause_s)
+    await box.tty.until("ready")  # the terminal is raw from here on
+    for start in range(0, len(text), message_chars):
+        await box.tty.type(text[start : start + message_chars])
+    await box.tty.until(f"sha256 {hashlib.sha256(text.encode()).hexdigest()}")
+
+
+@pytest.mark.gen_test
+async def test_the_last_output_before_an_exit_arrives_at_a_client_that_reads_late(shell):
+    """The close comes behind it."""
+    box = await shell()
+    await box.tty.type("seq 1 20000; exit\n")
+    while box.entry.terminals._sessions:
+        box.tty.connection.ping(b"")
+        await box.tty.read()
+    assert await box.tty.until_closed() == 1000
+    assert "\r\n".join(str(n) for n in range(1, 20001)) in box.tty.text
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_never_reads_holds_its_shell_and_no_memory(shell, eventually):
+    """The shell waits; what is on its way stays within the window."""
+    box = await shell()
+    await box.tty.type("yes\n")
+    await eventually(lambda: box.session._output._window.left == 0 and box.session._output._credit.undrawn > 0)
+    stream = box.session._client.ws_connection.stream
+    for _ in range(3):
+        await box.entry.terminals._link.connect()
+        assert box.session._output._window.left == 0
+        assert len(stream._write_buffer) <= MAX_WINDOW_BYTES * 1.1
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_reads_but_does_not_acknowledge_gets_one_window(shell, eventually):
+    """To the byte; and what it acknowledges, it gets again."""
+    box = await shell()
+    await box.tty.send(type="ack", bytes=0)
+    await box.tty.type("yes | tr -d '\\n'\n")
+    await box.tty.until("\r\n")
+    while box.session._output._window.left:
+        await box.tty.read()
+    while box.session._output._credit.undrawn > len(box.tty.text) + 1000:
+        await box.tty.read()
+    assert box.session._output._credit.undrawn <= START_WINDOW_BYTES
+    assert box.session._output._window.left == 0
+    await box.tty.send(type="ack", bytes=START_WINDOW_BYTES)
+    await box.tty.read()
+
+
+@pytest.mark.gen_test
+async def test_after_ctrl_c_in_a_flood_a_slow_client_has_little_old_output_before_the_prompt(shell):
+    """No more than the window and what lies between sshd and program: a count, where a user sees seconds."""
+    box = await shell()
+    await box.tty.send(type="ack", bytes=0)
+    await box.tty.type("yes\n")
+    drawn = 0
+    while drawn < 1 << 20:  # a client that draws, and says so, in small steps
+        drawn += await draw(box.tty)
+    await box.tty.type("\x03")
+    old = 0
+    while PROMPT not in box.tty.text:
+        box.tty.text = box.tty.text[-100:]
+        old += await draw(box.tty)
+    assert old < MAX_WINDOW_BYTES + ELSEWHERE_BYTES
+
+
+async def draw(tty):
+    size = len((await tty.read())["data"].encode())
+    await tty.send(type="ack", bytes=size)
+    return size
+
+
+class Wire(TCPServer):
+    """A network between two programs, which can go silent without closing anything."""
+
+    def __init__(self, port):
+        super().__init__()
+        self.port, self.is_open, self.streams = port, asyncio.Event(), []
+        self.is_open.set()
+        self.tasks = set()
+
+    async def handle_stream(self, stream, address):
+        try:
+            far = await TCPClient().connect("127.0.0.1", self.port)
+        except StreamClosedError:  # nobody listens there yet
+            return stream.close()
+        self.streams += [stream, far]
+        await asyncio.gather(self.carry(stream, far), self.carry(far, stream))
+
+    async def carry(self, source, sink):
+        try:
+            while True:
+                data = await source.read_bytes(65536, partial=True)
+                await self.is_open.wait()
+                await sink.write(data)
+        except StreamClosedError:
+            source.close()
+            sink.close()
+
+
+@pytest.fixture
+def wire(io_loop):
+    """`wire(port)` → a wire to that port, listening."""
+    made = []
+
+    def make(port):
+        made.append(one := Wire(port))
+        one.listen(0, "127.0.0.1")
+        return one
+
+    yield make
+
+    async def close():
+        for one in made:
+            one.is_open.set()
+            one.stop()
+            for stream in one.streams:
+                stream.close()
+        await asyncio.sleep(0)
+
+    io_loop.run_sync(close)
+
+
+def port_of(server):
+    (listening,) = server._sockets.values()
+    return listening.getsockname()[1]
+
+
+@pytest.mark.gen_test
+async def test_a_network_that_is_silent_for_a_while_costs_nothing_on_the_way_to_the_client(shell, wire, base_url):
+    """Nothing is lost or out of order, and nobody reconnects."""
+    between = wire(int(base_url.rpartition(":")[2]))
+    box = await shell(f"http://127.0.0.1:{port_of(between)}")
+    between.is_open.clear()
+    await box.tty.type("seq 1 30000; echo typed-$((1+1))\n")
+    await box.tty.type("echo more-$((2+2))\n")
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert "typed-2" not in box.tty.text
+    between.is_open.set()
+    seen = await box.tty.until("more-4")
+    assert "\r\n".join(str(n) for n in range(1, 30001)) in seen
+
+
+@pytest.mark.gen_test
+async def test_a_network_that_is_silent_for_a_while_costs_nothing_on_the_way_to_the_machine(
+    aether, machine, terminal, until_state, wire
+):
+    """Keys wait in the SSH connection, and arrive."""
+    box = await machine()
+    await until_state(box["id"], "running")
+    between = wire(aether.fleet.get(box["id"]).ssh_port)
+    aether.fleet.get(box["id"]).ssh_port = port_of(between)
+    tty = await terminal(box["id"])
+    await tty.until(PROMPT)
+    between.is_open.clear()
+    await tty.type("echo typed-$((1+1))\n")
+    await tty.send(type="resize", cols=91, rows=31)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    between.is_open.set()
+    await tty.until("typed-2")
+    assert "31 91" in await tty.run("stty size")
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_is_silent_for_longer_than_the_ping_time_out_is_let_go(
+    shell, wire, base_url, eventually, app, monkeypatch
+):
+    """Half-open connections hold neither a session nor a shell."""
+    between = wire(int(base_url.rpartition(":")[2]))
+    monkeypatch.setitem(app.settings, "websocket_ping_interval", 0.1)
+    monkeypatch.setitem(app.settings, "websocket_ping_timeout", 0.1)
+    box = await shell(f"http://127.0.0.1:{port_of(between)}")
+    shell_channel = box.session._channel
+    between.is_open.clear()
+    await eventually(lambda: not box.entry.terminals._sessions)
+    await shell_channel.wait_closed()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("command", ["yes", "cat >/dev/null", "stty raw; sleep 1000"])
+async def test_a_client_that_vanishes_in_the_middle_of_anything_frees_everything(shell, eventually, command):
+    """A flood, a paste, a paste that nobody reads: the shell gets SIGHUP, and its channel closes."""
+    box = await shell()
+    await box.tty.type(f"trap 'echo hup >hup' HUP; echo ready-$((1+1)); {command}\n")
+    await box.tty.until("ready-2")
+    if command != "yes":
+        for _ in range(20):
+            await box.tty.type("x" * 60000)
+    channel = box.session._channel
+    reset(box.tty.connection)
+    await eventually(lambda: not box.entry.terminals._sessions)
+    await channel.wait_closed()
+    await eventually((box.home / "hup").exists)
+
+
+def reset(connection):
+    """Cut a connection with a TCP reset."""
+    stream = connection.protocol.stream
+    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close()
+
+
+def test_pings_are_often_enough_for_the_usual_proxy():
+    """Which gives up an idle connection after 60 s (nginx's proxy_read_timeout)."""
+    assert WEBSOCKET_PING_S == 20
+
+
+@pytest.mark.gen_test
+async def test_a_resize_storm_ends_with_the_last_size(shell):
+    """However many came."""
+    box = await shell()
+    for cols in range(20, 220):
+        await box.tty.send(type="resize", cols=cols, rows=33)
+    while "33 219" not in await box.tty.run("stty size"):
+        pass
+
+
+@pytest.mark.gen_test
+async def test_typing_goes_on_while_another_session_pastes_and_floods(shell, terminal, aether):
+    """One process, one loop: each waits for nobody."""
+    box = await shell()
+    other = await shell()
+    await box.tty.type("yes\n")
+    await box.tty.read()
+    await other.tty.type("stty raw; sleep 1000\n")
+    await other.tty.until("1000\r\n")
+    await other.tty.type("x" * (1 << 20))
+    third = await terminal(other.entry.machine.id)
+    await third.until(PROMPT)
+    for number in range(20):
+        assert await third.run(f"echo {number}") == f"{number}\n"
