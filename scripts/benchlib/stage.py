@@ -11,20 +11,13 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
-from benchlib.contenders import (
-    Aether,
-    Asyncssh,
-    Contender,
-    LocalPty,
-    NotAvailable,
-    OpenSsh,
-    Terminado,
-    Webssh,
-)
+from benchlib.aether_server import Aether
+from benchlib.contenders import Asyncssh, Contender, LocalPty, NotAvailable, OpenSsh
+from benchlib.peers import ClientFloor, Terminado, Webssh
 from benchlib.processes import ServerFailed
 from benchlib.sshd import Sshd
 
-NAMES = ("pty", "openssh", "asyncssh", "aether", "terminado", "webssh")
+NAMES = ("client", "pty", "openssh", "asyncssh", "aether", "terminado", "webssh")
 Figures = dict[str, float]
 Measure = Callable[["Stage", Contender], Awaitable[Figures]]
 MIB = 1024 * 1024
@@ -65,7 +58,7 @@ class Stage:
                 say(f"{title}: round {number}/{rounds}, {contender.name}")
                 try:
                     figures = await measure(self, contender)
-                except (Exception, AssertionError) as error:
+                except Exception as error:
                     self._trouble(f"{title}, {contender.name}", error)
                     chosen.remove(contender)
                     continue
@@ -80,19 +73,18 @@ class Stage:
         }
 
     def _make(self, name: str, folder: Path, sshd: Sshd) -> Contender:
-        match name:
-            case "pty":
-                return LocalPty(folder)
-            case "openssh":
-                return OpenSsh(sshd)
-            case "asyncssh":
-                return Asyncssh(sshd)
-            case "terminado":
-                return Terminado(folder)
-            case "webssh":
-                return Webssh(folder, sshd)
-            case _:
-                return Aether(name, folder, self.options.aether_runtime, self.options.acks)
+        options = self.options
+        known: dict[str, Callable[[], Contender]] = {
+            "client": lambda: ClientFloor(folder),
+            "pty": lambda: LocalPty(folder),
+            "openssh": lambda: OpenSsh(sshd),
+            "asyncssh": lambda: Asyncssh(sshd),
+            "terminado": lambda: Terminado(folder),
+            "webssh": lambda: Webssh(folder, sshd),
+        }
+        if name in known:
+            return known[name]()
+        return Aether(name, folder, options.aether_runtime, options.acks)
 
     async def _start(self, contender: Contender, stack: contextlib.AsyncExitStack) -> None:
         say(f"starting {contender.name}")
