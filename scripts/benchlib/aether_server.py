@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 from tornado.httpclient import AsyncHTTPClient
 
 from benchlib.contenders import ServerContender
@@ -42,9 +43,16 @@ class Aether(ServerContender):
             refused = "the server does not know acks; measured without"
             chosen = "with acks" if self._has_acks else "measured without acks, as asked for"
             self.note += f"; {refused if terminal.is_ack_refused else chosen}"
+            self.note += f"; machines answer with {self.ssh_server()}"
             self.inside = "python3 -SE " + await terminal.install_inside("$HOME")
         finally:
             await terminal.close()
+
+    def ssh_server(self) -> str:
+        """Look at what runs in the machines."""
+        family = psutil.Process(self.server.pid).children(recursive=True)
+        is_openssh = any(process.name().startswith("sshd") for process in family)
+        return "OpenSSH's sshd" if is_openssh else "the emulator's own SSH server, NOT a real sshd: not to be compared"
 
     async def start_server(self) -> None:
         """Start the server alone."""
