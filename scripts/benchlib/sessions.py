@@ -36,12 +36,15 @@ async def sessions(stage: Stage, contender: Contender) -> Figures:
     try:
         found |= await idle(stage, contender, opened)
         await close_all(opened)
+        await timed_open(contender.dial, opened)  # a server may be long at ending those just closed
         how = await contender.new_machine() if isinstance(contender, Aether) else contender.dial
         times = [await timed_open(how, opened) for _ in range(2 + LATER)]
         found |= {"first_ms": times[0], "second_ms": times[1], "later_p50_ms": median(times[2:])}
         began = time.perf_counter()
         results = await asyncio.gather(*(timed_open(how, opened) for _ in range(AT_ONCE)), return_exceptions=True)
         found["at_once_ok"] = float(sum(isinstance(result, float) for result in results))
+        for error in [result for result in results if isinstance(result, BaseException)][:1]:
+            stage.trouble(f"sessions, {contender.name}: of {AT_ONCE} at once, the first that failed", error)
         found["at_once_ms"] = (time.perf_counter() - began) * 1000
     finally:
         await close_all(opened)
@@ -62,7 +65,10 @@ async def idle(stage: Stage, contender: Contender, opened: list[Terminal]) -> Fi
             say(f"sessions: {contender.name}, opening {number}/{count}")
             await timed_open(contender.dial, opened)
 
-    await asyncio.gather(*(one(number) for number in range(1, count + 1)), return_exceptions=True)
+    results = await asyncio.gather(*(one(number) for number in range(1, count + 1)), return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    if errors:
+        stage.trouble(f"sessions, {contender.name}: {len(errors)} of {count} idle ones, the first", errors[0])
     await settle(contender)
     found: Figures = {"idle_wanted": float(count), "idle_count": float(len(opened))}
     pids = contender.pids(opened)

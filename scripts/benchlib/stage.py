@@ -44,7 +44,7 @@ class Stage:
                 try:
                     await sshd.start()
                 except ServerFailed as error:
-                    self._trouble("sshd", error)
+                    self.trouble("sshd", error)
             for name in self.options.only:
                 await self._start(self._make(name, _subfolder(folder, name), sshd), stack)
             yield self
@@ -59,7 +59,7 @@ class Stage:
                 try:
                     figures = await measure(self, contender)
                 except Exception as error:
-                    self._trouble(f"{title}, {contender.name}", error)
+                    self.trouble(f"{title}, {contender.name}", error)
                     chosen.remove(contender)
                     continue
                 found.setdefault(contender.name, []).append(figures)
@@ -97,11 +97,12 @@ class Stage:
             self.troubles.append(f"{contender.name}: {error}")
             return
         except Exception as error:
-            self._trouble(contender.name, error)
+            self.trouble(contender.name, error)
             return
         self.contenders.append(contender)
 
-    def _trouble(self, where: str, error: BaseException) -> None:
+    def trouble(self, where: str, error: BaseException) -> None:
+        """Note what could not be measured, and why."""
         text = f"{where}: {type(error).__name__}: {str(error).strip()[-400:]}"
         say("")
         print(f"  {text}", file=sys.stderr)
