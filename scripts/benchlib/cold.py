@@ -9,7 +9,7 @@ from pathlib import Path
 from tornado.httpclient import AsyncHTTPClient
 from tornado.websocket import websocket_connect
 
-from benchlib.contenders import Aether
+from benchlib.aether_server import Aether
 from benchlib.stage import say
 from benchlib.terminal import ANY_PROMPT
 

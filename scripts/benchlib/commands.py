@@ -30,20 +30,27 @@ from benchlib.sessions import COLUMNS as SESSIONS
 from benchlib.sessions import sessions
 from benchlib.stage import NAMES, Measure, Stage
 
-SERVED = tuple(name for name in NAMES if name != "pty")
+WITH_SHELL = tuple(name for name in NAMES if name != "client")
+SERVED = tuple(name for name in WITH_SHELL if name != "pty")
 BENCHMARKS: dict[str, tuple[Measure, list[Column], tuple[str, ...], str]] = {
     "echo": (echo, ECHO, NAMES, "a key to its echo, one session"),
-    "load": (load, LOAD, NAMES, "the same beside 50 sessions that write 20 KB/s each, then beside one `yes`"),
-    "flood": (flood, FLOOD, NAMES, "`yes` to a client that is fast, slow, stopped, silent: MiB the server grows by"),
+    "load": (load, LOAD, WITH_SHELL, "the same beside 50 sessions that write 20 KB/s each, then beside one `yes`"),
+    "flood": (
+        flood,
+        FLOOD,
+        WITH_SHELL,
+        "`yes` to a client fast, slow, stopped or silent: MiB the server grows by",
+    ),
     "bulk": (bulk, BULK, NAMES, "64 MiB of coloured, multi-byte text: MiB/s, and every byte compared"),
-    "ctrl-c": (ctrl_c, CTRL_C, NAMES, "Ctrl-C in a flood: until `yes` is dead, until the prompt is seen"),
-    "sessions": (sessions, SESSIONS, NAMES, "opening times, twenty at once, what idle sessions cost"),
-    "paste": (paste, PASTE, NAMES, "1 MiB pasted at once or in pieces, into a fast and a slow reader"),
+    "ctrl-c": (ctrl_c, CTRL_C, WITH_SHELL, "Ctrl-C in a flood: until `yes` is dead, until the prompt is seen"),
+    "sessions": (sessions, SESSIONS, WITH_SHELL, "opening times, twenty at once, what idle sessions cost"),
+    "paste": (paste, PASTE, WITH_SHELL, "1 MiB pasted at once or in pieces, into a fast and a slow reader"),
     "cpu": (cpu, CPU, SERVED, "processor time of the server for 10,000 keys and for 64 MiB"),
 }
 ROUNDS = {"echo": 5, "bulk": 3, "ctrl-c": 3, "load": 3, "cpu": 2}
 EPILOG = """\
 contenders, measured in the same interleaved rounds:
+  client     a server that only answers: what the measuring client itself takes (echo, bulk)
   pty        a shell on a local PTY: the floor
   openssh    OpenSSH's client on a PTY, to an sshd of our own: the floor over SSH
   asyncssh   asyncssh as it comes, in the measuring process
@@ -79,6 +86,13 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
+def contender(text: str) -> str:
+    """Check the name of a contender."""
+    if text in NAMES or (text.startswith("aether@") and Path(text.partition("@")[2]).is_file()):
+        return text
+    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(NAMES)}, aether@PATH/server.py")
+
+
 def _add_options(one: argparse.ArgumentParser, name: str) -> None:
     add = one.add_argument
     add("--json", type=Path, metavar="FILE", help="write all raw figures there")
@@ -89,7 +103,14 @@ def _add_options(one: argparse.ArgumentParser, name: str) -> None:
         add("--sizes", type=int, nargs="+", default=[250, 500, 1000], help="numbers of machines")
     if name in ("cold", "fleet"):
         return
-    add("--only", nargs="+", default=list(NAMES), metavar="NAME", help=f"contenders (all: {' '.join(NAMES)})")
+    add(
+        "--only",
+        nargs="+",
+        type=contender,
+        default=list(NAMES),
+        metavar="NAME",
+        help=f"contenders (all: {' '.join(NAMES)})",
+    )
     add("--acks", action=argparse.BooleanOptionalAction, default=True, help="aether's client acknowledges (on)")
     add("--keys", type=int, default=600, help="echo, load: keys a round (600)")
     add("--pause-ms", type=float, default=2, help="echo, load: from an echo to the next key; 0: none (2)")

@@ -104,6 +104,7 @@ class Others:
             json.dumps([self._contender.dial, self._count, self._command]),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         line = await asyncio.wait_for(self._process.stdout.readline(), 120)
@@ -116,7 +117,11 @@ class Others:
             await terminal.close()
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
-            await self._process.wait()
+            try:
+                await asyncio.wait_for(self._process.wait(), 20)
+            except TimeoutError:
+                self._process.kill()
+                await self._process.wait()
 
 
 async def open_busy(dial: dict[str, str], count: int, command: str) -> list[Terminal]:

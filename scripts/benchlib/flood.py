@@ -64,6 +64,7 @@ async def flood(stage: Stage, contender: Contender) -> Figures:
     found: Figures = {}
     for scene in scenes(contender):
         acks, bytes_s = FLOODS[scene]
+        await contender.restart()  # memory that was used before would hide growth
         terminal = await contender.open(acks)
         try:
             pids = contender.pids([terminal])

@@ -44,6 +44,7 @@ GOALS = [
     ),
     Goal("sessions", "idle_kib", "memory of an idle session, KiB", 80),
     Goal("sessions", "idle_cpu_percent", "CPU of the idle sessions, %", 1),
+    Goal("sessions", "work", "all idle sessions are open and work", 1, "", is_floor=True),
     Goal("sessions", "later_p50_ms", "opening a later terminal, p50, ms", 25),
     Goal("sessions", "at_once_ok", "of 20 opened at once succeed", 20, "", is_floor=True),
     *(
@@ -70,7 +71,6 @@ def verdicts(medians: Medians, name: str) -> list[str]:
                 continue
             limit *= other
         is_reached = value >= limit if goal.is_floor else value <= limit
-        # asyncssh's own never may be the measure of nothing
         shown = "never" if math.isinf(value) else f"{value:.3g}"
         bound = f"{'≥' if goal.is_floor else '≤'} {limit:.3g}"
         of = f" ({goal.limit:g} × {goal.ratio_to})" if goal.ratio_to else ""

@@ -16,6 +16,7 @@ from benchlib.processes import Server, ServerFailed, free_port
 SHELL_SCRIPT = """#!/bin/bash
 export PS1='bench>> ' PS2= HISTFILE= INPUTRC=/dev/null LANG=C.UTF-8
 cd /
+[ -z "$SSH_ORIGINAL_COMMAND" ] || exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"
 exec /bin/bash --noprofile --norc -i
 """
 CONFIG = """

@@ -11,20 +11,13 @@ from argparse import Namespace
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 
-from benchlib.contenders import (
-    Aether,
-    Asyncssh,
-    Contender,
-    LocalPty,
-    NotAvailable,
-    OpenSsh,
-    Terminado,
-    Webssh,
-)
+from benchlib.aether_server import Aether
+from benchlib.contenders import Asyncssh, Contender, LocalPty, NotAvailable, OpenSsh
+from benchlib.peers import ClientFloor, Terminado, Webssh
 from benchlib.processes import ServerFailed
 from benchlib.sshd import Sshd
 
-NAMES = ("pty", "openssh", "asyncssh", "aether", "terminado", "webssh")
+NAMES = ("client", "pty", "openssh", "asyncssh", "aether", "terminado", "webssh")
 Figures = dict[str, float]
 Measure = Callable[["Stage", Contender], Awaitable[Figures]]
 MIB = 1024 * 1024
@@ -51,7 +44,7 @@ class Stage:
                 try:
                     await sshd.start()
                 except ServerFailed as error:
-                    self._trouble("sshd", error)
+                    self.trouble("sshd", error)
             for name in self.options.only:
                 await self._start(self._make(name, _subfolder(folder, name), sshd), stack)
             yield self
@@ -65,8 +58,8 @@ class Stage:
                 say(f"{title}: round {number}/{rounds}, {contender.name}")
                 try:
                     figures = await measure(self, contender)
-                except (Exception, AssertionError) as error:
-                    self._trouble(f"{title}, {contender.name}", error)
+                except Exception as error:
+                    self.trouble(f"{title}, {contender.name}", error)
                     chosen.remove(contender)
                     continue
                 found.setdefault(contender.name, []).append(figures)
@@ -80,19 +73,18 @@ class Stage:
         }
 
     def _make(self, name: str, folder: Path, sshd: Sshd) -> Contender:
-        match name:
-            case "pty":
-                return LocalPty(folder)
-            case "openssh":
-                return OpenSsh(sshd)
-            case "asyncssh":
-                return Asyncssh(sshd)
-            case "terminado":
-                return Terminado(folder)
-            case "webssh":
-                return Webssh(folder, sshd)
-            case _:
-                return Aether(name, folder, self.options.aether_runtime, self.options.acks)
+        options = self.options
+        known: dict[str, Callable[[], Contender]] = {
+            "client": lambda: ClientFloor(folder),
+            "pty": lambda: LocalPty(folder),
+            "openssh": lambda: OpenSsh(sshd),
+            "asyncssh": lambda: Asyncssh(sshd),
+            "terminado": lambda: Terminado(folder),
+            "webssh": lambda: Webssh(folder, sshd),
+        }
+        if name in known:
+            return known[name]()
+        return Aether(name, folder, options.aether_runtime, options.acks)
 
     async def _start(self, contender: Contender, stack: contextlib.AsyncExitStack) -> None:
         say(f"starting {contender.name}")
@@ -105,11 +97,12 @@ class Stage:
             self.troubles.append(f"{contender.name}: {error}")
             return
         except Exception as error:
-            self._trouble(contender.name, error)
+            self.trouble(contender.name, error)
             return
         self.contenders.append(contender)
 
-    def _trouble(self, where: str, error: BaseException) -> None:
+    def trouble(self, where: str, error: BaseException) -> None:
+        """Note what could not be measured, and why."""
         text = f"{where}: {type(error).__name__}: {str(error).strip()[-400:]}"
         say("")
         print(f"  {text}", file=sys.stderr)

@@ -1,0 +1,93 @@
+"""The benchmark runs: real servers and shells, few keys. No test depends on a timing."""
+
+import asyncio
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+BENCH = Path(__file__).parents[1] / "scripts/bench.py"
+SUBCOMMANDS = ["cold", "fleet", "echo", "load", "flood", "bulk", "ctrl-c", "sessions", "paste", "cpu", "all"]
+
+
+def bench(*arguments, **env):
+    """Run the benchmark to its end."""
+    command = [sys.executable, BENCH, *arguments]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, env={**os.environ, **env})
+
+
+def test_help_names_every_benchmark():
+    """Whoever asks for help sees what there is."""
+    shown = bench("--help").stdout
+    for name in SUBCOMMANDS:
+        assert f"\n    {name} " in shown
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_each_benchmark_explains_itself(name):
+    """Each has its own help, with the options it takes."""
+    assert "--json FILE" in bench(name, "--help").stdout
+
+
+def test_a_quick_echo_gives_a_table_and_json(tmp_path):
+    """A floor and aether are measured in the same run, and everything is gone afterwards."""
+    (folder := tmp_path / "temporary").mkdir()
+    found = tmp_path / "figures.json"
+    options = ("--quick", "--only", "pty", "aether", "--aether-runtime", "auto", "--json", str(found))
+    done = bench("echo", *options, TMPDIR=str(folder))
+    assert done.returncode == 0, done.stderr
+    assert "p99 ms" in done.stdout
+    rounds = json.loads(found.read_text())["rounds"]["echo"]
+    assert set(rounds) == {"pty", "aether"}
+    assert all(run["p50_ms"] > 0 for runs in rounds.values() for run in runs)
+    assert not list(folder.iterdir())
+
+
+def test_text_arrives_whole():
+    """bulk compares every byte, at every chunk size."""
+    done = bench("bulk", "--quick", "--only", "aether", "--aether-runtime", "auto")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("reached  text right") == 3, done.stdout
+
+
+@pytest.mark.parametrize("peer", ["terminado", "webssh"])
+def test_a_peer_that_is_not_installed_is_named(peer):
+    """What could not run is said, with what would help; nothing at all measured is a failure."""
+    if importlib.util.find_spec(peer) is not None:
+        pytest.skip(f"{peer} is installed here")
+    done = bench("echo", "--quick", "--only", peer)
+    assert done.returncode == 1
+    assert f"{peer}: not installed: pip install {peer}" in done.stdout
+
+
+def test_an_unknown_contender_is_refused():
+    """A name that was misspelt measures nothing."""
+    done = bench("echo", "--only", "teleport")
+    assert done.returncode == 2
+    assert "'teleport' is none of" in done.stderr
+
+
+@pytest.mark.gen_test
+async def test_an_interrupted_run_leaves_nothing():
+    """Ctrl-C ends every server and shell."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(BENCH), "echo", "--only", "pty", "aether", "--aether-runtime", "auto"),
+        *("--keys", "1000000"),
+        stderr=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    seen = b""
+    while b"round 1/5, pty" not in seen:
+        seen += await process.stderr.read(4096)
+    family = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGINT)
+    await process.stderr.read()
+    assert await process.wait() == 130
+    assert family
+    assert not psutil.wait_procs(family, timeout=10)[1]
