@@ -2,6 +2,7 @@
 """aether's server: parse settings, build the application, serve until a signal, shut down in order."""
 
 import asyncio
+import gc
 import json
 import logging
 import signal
@@ -64,6 +65,7 @@ async def serve(settings: Settings) -> int:
             return 0
     except (AetherError, EmulatorError, UserKeyError, OSError) as error:
         return _complain(str(error), 1)
+    gc.freeze()  # what is here now stays: collections need not look at it again, and an echo not wait for that
     server = HTTPServer(aether.application)
     server.add_sockets(sockets)
     print(f"aether: open {_url(settings, sockets[0])} — {aether.where()}", flush=True)

@@ -131,7 +131,7 @@ class Aether:
             (r"/machines/([^/]+)", MachineHandler, machine),
             (r"/machines/([^/]+)/start", StartHandler, machine),
             (r"/machines/([^/]+)/stop", StopHandler, machine),
-            (r"/machines/([^/]+)/terminal", TerminalHandler, fleet),
+            (r"/machines/([^/]+)/terminal", TerminalHandler, {**fleet, "is_compressed": settings.compression == "on"}),
             (r"/healthz", JsonHandler, {**door, "answer": self._health()}),
             (r"/readyz", ReadyHandler, fleet),
             (r"/metrics", MetricsHandler, {**door, "registry": registry}),

@@ -11,6 +11,7 @@ START_WINDOW_BYTES = 128 * 1024
 MAX_WINDOW_BYTES = 512 * 1024
 WORTH_S = 0.25
 SAMPLE_S = 0.05
+LEAST_S = 0.0001
 SAMPLE_BYTES = 16 * 1024  # less is typing, which says nothing about how fast a client draws
 
 
@@ -21,8 +22,9 @@ class Credit:
         self.window = START_WINDOW_BYTES
         self._unreceived = START_WINDOW_BYTES  # what the shell may still send
         self._undrawn = 0  # what was sent to the client, and not drawn yet
-        self._sampled = 0  # drawn since the last sample, or since there was something to draw
-        self._sampling_since = now
+        self._busy_since = now
+        self._busy_s = 0.0  # for how long there was something to draw since the last sample,
+        self._sampled = 0  # and how much of it was drawn
 
     @property
     def undrawn(self) -> int:
@@ -36,7 +38,7 @@ class Credit:
     def sent(self, size: int, now: float) -> None:
         """`size` bytes went to the client; more than was received where invalid UTF-8 has become U+FFFD."""
         if self._undrawn == 0:
-            self._sampled, self._sampling_since = 0, now
+            self._busy_since = now
         self._undrawn += size
 
     def drawn(self, size: int, now: float) -> None:
@@ -44,11 +46,13 @@ class Credit:
         size = min(size, self._undrawn)
         self._undrawn -= size
         self._sampled += size
-        elapsed_s = now - self._sampling_since
-        if elapsed_s >= SAMPLE_S and self._sampled >= SAMPLE_BYTES:
-            worth = int(self._sampled / elapsed_s * WORTH_S)
-            self.window = min(max(worth, MIN_WINDOW_BYTES), MAX_WINDOW_BYTES)
-            self._sampled, self._sampling_since = 0, now
+        self._busy_s += now - self._busy_since
+        self._busy_since = now
+        is_enough = self._sampled >= SAMPLE_BYTES and self._busy_s >= SAMPLE_S
+        if is_enough or self._sampled >= self.window:
+            worth = self._sampled / max(self._busy_s, LEAST_S) * WORTH_S
+            self.window = int(min(max(worth, MIN_WINDOW_BYTES), MAX_WINDOW_BYTES))
+            self._busy_s, self._sampled = 0.0, 0
 
     def take_grant(self) -> int:
         """Return how much more the shell may send, 0 while that is too little for a message of its own."""

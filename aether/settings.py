@@ -121,6 +121,9 @@ class Settings:
         "what local machines run in: `auto`, `bwrap`, `plain`, or `sshd`: bwrap with OpenSSH's server",
         _one_of("auto", "bwrap", "plain", "sshd"),
     )
+    compression: str = _setting(
+        "AETHER_COMPRESSION", "off", "`on`: compress terminal messages, for thin lines", _one_of("off", "on")
+    )
     log_format: str = _setting("AETHER_LOG_FORMAT", "text", "`text` or `json`", _one_of("text", "json"))
 
     @property

@@ -2,7 +2,10 @@
 
 import json
 
+import fastjsonschema
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from aether import messages
 from aether.errors import InvalidMessage
@@ -123,3 +126,26 @@ def test_messages_out_keep_characters_as_they_are():
     assert messages.output("日本") == '{"type":"output","data":"日本"}'
     assert json.loads(messages.error("no")) == {"type": "error", "message": "no"}
     assert json.loads(messages.reconnected())["message"] == "Connection lost. Reconnected — new session."
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@pytest.mark.parametrize("kind", sorted(messages._TERMINAL))
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.data())
+def test_the_fast_validator_and_the_one_that_explains_agree(kind, data):
+    """Two libraries, one schema."""
+    fast, explain = messages._TERMINAL[kind]
+    keys = st.sampled_from(["data", "cols", "rows", "bytes", "more"])
+    values = st.integers(-2, 600) | st.sampled_from([2.0, 80.5, True, "x", None, 1 << 31, (1 << 31) + 1]) | JSON
+    message = {"type": kind, **data.draw(st.dictionaries(keys, values))}
+    try:
+        fast(message)
+    except fastjsonschema.JsonSchemaValueException:
+        assert not explain.is_valid(message)
+    else:
+        assert explain.is_valid(message)

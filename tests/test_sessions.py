@@ -136,7 +136,7 @@ async def test_a_client_that_does_not_read_stops_the_shell_from_writing(make, cl
     session.data_received(b"x" * START_WINDOW_BYTES, None)
     assert channel.granted == 0
     await client.drain()
-    assert channel.granted == START_WINDOW_BYTES
+    assert channel.granted >= START_WINDOW_BYTES
 
 
 @pytest.mark.gen_test

@@ -282,3 +282,26 @@ async def test_a_long_paste_arrives_whole(machine, terminal):
     import hashlib
 
     await tty.until(hashlib.sha256(data.encode()).hexdigest())
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("compression", ["off", "on"])
+async def test_messages_are_compressed_where_both_sides_want_that(
+    aether, app, io_loop, machine, base_url, monkeypatch, compression
+):
+    """For thin lines; off unless it is set, as it costs the server time for every key."""
+    box = await machine()
+    for rule in app.wildcard_router.rules:
+        if "is_compressed" in (rule.target_kwargs or {}):
+            monkeypatch.setitem(rule.target_kwargs, "is_compressed", compression == "on")
+    url = f"{base_url.replace('http', 'ws', 1)}/machines/{box['id']}/terminal"
+    connection = await websocket_connect(url, compression_options={})
+    assert ("permessage-deflate" in connection.headers.get("Sec-WebSocket-Extensions", "")) == (compression == "on")
+    await connection.write_message(json.dumps({"type": "input", "data": "seq 1 2000; echo done-$((1+1))\n"}))
+    text = ""
+    while "done-2" not in text:
+        text += json.loads(await connection.read_message())["data"]
+    assert "\r\n".join(str(n) for n in range(1, 2001)) in text
+    connection.close()
+    while await connection.read_message() is not None:
+        pass
