@@ -20,6 +20,7 @@ from aether.settings import Settings, SettingsError, load
 from aether.ssh.keys import UserKeyError
 
 STOP_TIMEOUT_S = 20.0
+GC_THRESHOLD = 20_000  # new objects before a collection; Python's 700 are less than twenty keys
 log = logging.getLogger("aether.server")
 
 
@@ -65,6 +66,7 @@ async def serve(settings: Settings) -> int:
             return 0
     except (AetherError, EmulatorError, UserKeyError, OSError) as error:
         return _complain(str(error), 1)
+    gc.set_threshold(GC_THRESHOLD)
     gc.freeze()  # what is here now stays: collections need not look at it again, and an echo not wait for that
     server = HTTPServer(aether.application)
     server.add_sockets(sockets)
