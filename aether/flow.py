@@ -20,6 +20,7 @@ class Credit:
 
     def __init__(self, now: float) -> None:
         self.window = START_WINDOW_BYTES
+        self.most = START_WINDOW_BYTES  # for a client that does not say what it has drawn
         self._unreceived = START_WINDOW_BYTES  # what the shell may still send
         self._undrawn = 0  # what was sent to the client, and not drawn yet
         self._busy_since = now
@@ -30,6 +31,10 @@ class Credit:
     def undrawn(self) -> int:
         """How much was sent to the client and is not drawn yet."""
         return self._undrawn
+
+    def acknowledge(self) -> None:
+        """The client says itself what it has drawn: there is no guessing what lies in kernels."""
+        self.most = MAX_WINDOW_BYTES
 
     def received(self, size: int) -> None:
         """The shell wrote `size` bytes."""
@@ -49,9 +54,11 @@ class Credit:
         self._busy_s += now - self._busy_since
         self._busy_since = now
         is_enough = self._sampled >= SAMPLE_BYTES and self._busy_s >= SAMPLE_S
-        if is_enough or self._sampled >= self.window:
+        has_caught_up = self._undrawn == 0 and self._sampled >= self.window
+        if is_enough or has_caught_up:
             worth = self._sampled / max(self._busy_s, LEAST_S) * WORTH_S
-            self.window = int(min(max(worth, MIN_WINDOW_BYTES), MAX_WINDOW_BYTES))
+            most = min(self.window * 2, self.most)  # step by step: kernels take output in bursts
+            self.window = int(max(min(worth, most), MIN_WINDOW_BYTES))
             self._busy_s, self._sampled = 0.0, 0
 
     def take_grant(self) -> int:

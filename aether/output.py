@@ -61,6 +61,7 @@ class Output:
     def acknowledged(self, size: int) -> None:
         """The client has drawn `size` more bytes of UTF-8; from now on only it says what is drawn."""
         self._has_acks = True
+        self._credit.acknowledge()
         self._drawn(size)
 
     def finish(self) -> None:

@@ -26,6 +26,7 @@ def flood(credit, rate, seconds, step_s=0.1):
 def test_what_is_on_its_way_follows_what_the_client_draws(rate):
     """Worth a quarter of a second, whatever the client: never more than the most, never less than two can work with."""
     credit = Credit(0.0)
+    credit.acknowledge()
     most = flood(credit, rate, 5)
     expected = min(max(rate * WORTH_S, MIN_WINDOW_BYTES), MAX_WINDOW_BYTES)
     if rate < SAMPLE_BYTES / 5:  # it never drew enough to say how fast it is
@@ -78,11 +79,26 @@ def test_typing_says_nothing_about_how_fast_a_client_is():
 def test_a_client_that_has_drawn_all_is_not_slow_for_as_long_as_the_shell_is():
     """Only the time counts in which there is something to draw: a fast client draws each window in a moment."""
     credit = Credit(0.0)
+    credit.acknowledge()
     credit.window = MIN_WINDOW_BYTES
-    for round_trip in range(3):
-        credit.sent(MIN_WINDOW_BYTES, round_trip)
-        credit.drawn(MIN_WINDOW_BYTES, round_trip + 0.001)
+    for round_trip in range(4):
+        size = credit.window
+        credit.sent(size, round_trip)
+        credit.drawn(size, round_trip + 0.001)
     assert credit.window == MAX_WINDOW_BYTES
+
+
+def test_a_kernel_that_takes_output_in_bursts_is_not_taken_for_a_fast_client():
+    """A client at 200 KB/s that does not acknowledge: its kernel takes a lot at once, and then nothing for a while."""
+    credit, now, may_send = Credit(0.0), 0.0, START_WINDOW_BYTES
+    for _ in range(50):
+        credit.received(may_send)
+        credit.sent(may_send, now)
+        now += 0.32
+        for _ in range(16):
+            credit.drawn(4 * KIB, now)
+        may_send = credit.take_grant()
+    assert credit.window <= 2 * MIN_WINDOW_BYTES
 
 
 @given(st.lists(st.tuples(st.integers(1, 200 * KIB), st.integers(0, 600 * KIB), st.floats(0, 2)), max_size=60))
