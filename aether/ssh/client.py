@@ -19,6 +19,7 @@ CONNECT_DEADLINE_S = 30.0
 ATTEMPT_TIMEOUT_S = 10.0
 KEEPALIVE_S = 15
 KEEPALIVE_COUNT = 3
+READ_BYTES = 64 * 1024
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 
 
@@ -170,6 +171,8 @@ class SshLink:
             ATTEMPT_TIMEOUT_S,
         )
         _send_no_ignored_packets(connection)
+        # asyncssh copies what it has not parsed yet for each packet: asyncio's 256 KiB at once cost a fifth of a flood
+        setattr(connection._transport, "max_size", READ_BYTES)  # noqa: B010 - asyncio's, and in no type
         return connection
 
 

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import asyncssh
 import pytest
@@ -196,5 +197,24 @@ async def test_the_connection_is_watched_and_holds_no_key_back(start_sshd, make_
     start_sshd(port)
     connection = (await make_link().connect()).connection
     assert (connection._keepalive_interval, connection._keepalive_count_max) == (15, 3)
+    assert connection._transport.max_size == module.READ_BYTES
     connected = connection.get_extra_info("socket")
     assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+@pytest.mark.gen_test
+async def test_a_key_is_one_packet(start_sshd, make_link, port, monkeypatch):
+    """asyncssh's empty packet before each is for ciphers in CBC mode, which we do not offer."""
+    start_sshd(port)
+    link, screen = make_link(), Screen()
+    channel = await link.open_terminal(lambda: screen, 80, 24)
+    writes = []
+    transport = channel.get_connection()._transport
+    monkeypatch.setattr(channel.get_connection(), "_transport", SimpleNamespace(write=writes.append))
+    channel.write(b"x")
+    monkeypatch.undo()
+    for write in writes:
+        transport.write(write)
+    assert len(writes) == 1
+    await screen.until("x")
+    assert not any("cbc" in cipher for cipher in module.CIPHERS)
