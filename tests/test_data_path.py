@@ -221,6 +221,7 @@ async def test_a_network_that_is_silent_for_a_while_costs_nothing_on_the_way_to_
     """Nothing is lost or out of order, and nobody reconnects."""
     between = wire(int(base_url.rpartition(":")[2]))
     box = await shell(f"http://127.0.0.1:{port_of(between)}")
+    await box.tty.run("stty -echo")
     between.is_open.clear()
     await box.tty.type("seq 1 30000; echo typed-$((1+1))\n")
     await box.tty.type("echo more-$((2+2))\n")

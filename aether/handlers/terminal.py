@@ -5,12 +5,13 @@ import socket
 from typing import Any
 
 from tornado.iostream import StreamClosedError
-from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol13
+from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from aether import messages
 from aether.errors import AetherError, InvalidMessage
 from aether.fleet import Fleet
 from aether.handlers.base import BaseHandler, Doors
+from aether.handlers.readahead import ReadAhead
 from aether.messages import TerminalQuery
 from aether.sessions import TerminalSession
 
@@ -49,6 +50,13 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
     def get_compression_options(self) -> dict[str, Any] | None:
         """Compress messages (RFC 7692) if the server was told to."""
         return {} if self._is_compressed else None
+
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        """Return Tornado's protocol, which reads ahead."""
+        protocol = super().get_websocket_protocol()
+        if isinstance(protocol, WebSocketProtocol13):
+            ReadAhead(protocol)
+        return protocol
 
     def open(self, machine_id: str) -> None:
         """Open a shell; on a machine that is starting it waits. Errors come as a message and a close code."""
@@ -89,11 +97,11 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         try:
             if self._is_compressed:
                 sent = self.write_message(message)
+                sent.add_done_callback(lambda done: done.cancelled() or done.exception())  # on_close tells of it
             else:  # past `write_message`, which makes a task for each message: a tenth of an echo's time
                 sent = self.ws_connection._write_frame(True, TEXT_FRAME, message.encode())
         except (StreamClosedError, WebSocketClosedError):
             return None
-        sent.add_done_callback(lambda done: done.cancelled() or done.exception())  # on_close tells of the loss
         self._last_sent = sent
         return sent
 
