@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import json
 import random
 import socket
@@ -146,6 +147,12 @@ class Terminal:
 
     async def rest(self) -> bytes:
         return self._seen + await self.process.stdout.read()
+
+    async def gone(self) -> None:
+        """Wait for the end: the channel is closed, or the connection is before we hear of that."""
+        with contextlib.suppress(asyncssh.ConnectionLost):
+            await self.rest()
+        await self.process.wait_closed()
 
     def type(self, text: bytes) -> None:
         self.process.stdin.write(text)

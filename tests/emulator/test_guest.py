@@ -189,8 +189,7 @@ async def test_stop_ends_open_terminals(box):
     async with box.terminal() as terminal:
         await terminal.until()
         await box.stop()
-        await terminal.rest()
-        await terminal.process.wait_closed()
+        await terminal.gone()
 
 
 @plain
