@@ -1,6 +1,7 @@
 """Pinned, retried connection to a machine's SSH server, shared by all terminals of the machine."""
 
 import asyncio
+import contextlib
 import logging
 import sys
 import time
@@ -172,7 +173,8 @@ class SshLink:
         )
         _send_no_ignored_packets(connection)
         # asyncssh copies what it has not parsed yet for each packet: asyncio's 256 KiB at once cost a fifth of a flood
-        setattr(connection._transport, "max_size", READ_BYTES)  # noqa: B010 - asyncio's, and in no type
+        with contextlib.suppress(AttributeError):  # another event loop than asyncio's
+            setattr(connection._transport, "max_size", READ_BYTES)  # noqa: B010 - in no type
         return connection
 
 
