@@ -7,6 +7,7 @@ client is never far behind, a fast one never waits for us.
 """
 
 MIN_WINDOW_BYTES = 48 * 1024  # more than clients may collect before they acknowledge (32 KiB), or both would wait
+ACK_BYTES = 32 * 1024  # clients acknowledge at least so often
 START_WINDOW_BYTES = 128 * 1024
 MAX_WINDOW_BYTES = 512 * 1024
 WORTH_S = 0.25
@@ -42,13 +43,15 @@ class Credit:
 
     def sent(self, size: int, now: float) -> None:
         """`size` bytes went to the client; more than was received where invalid UTF-8 has become U+FFFD."""
-        if self._undrawn == 0:
+        if self._undrawn < ACK_BYTES:  # so little may be drawn already, and not said
             self._busy_since = now
         self._undrawn += size
 
     def drawn(self, size: int, now: float) -> None:
         """The client has drawn `size` bytes, or says so: more than was sent counts as all."""
         size = min(size, self._undrawn)
+        if not size:
+            return
         self._undrawn -= size
         self._sampled += size
         self._busy_s += now - self._busy_since

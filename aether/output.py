@@ -40,6 +40,7 @@ class Output:
         self._credit = Credit(self._loop.time())
         self._window: ReceiveWindow | None = None
         self._has_acks = False
+        self._unsent_chars = 0  # of messages, which are longer than the output in them
         self._is_closed = False
         self._gathered: list[str] | None = None  # None: nothing was sent in this turn of the loop
 
@@ -84,20 +85,28 @@ class Output:
             self._send_message(text[start : start + MAX_MESSAGE_CHARS])
 
     def _send_message(self, text: str) -> None:
-        sent = None if self._is_closed else self._client.send(messages.output(text))
+        message = messages.output(text)
+        sent = None if self._is_closed else self._client.send(message)
         if sent is None:
             return
         size = len(text) if text.isascii() else len(text.encode())
         self._credit.sent(size, self._loop.time())
-        if not self._has_acks:
-            sent.add_done_callback(lambda _: self._left(size))
+        self._unsent_chars += len(message)
+        sent.add_done_callback(lambda _: self._left(size, len(message)))
 
-    def _left(self, size: int) -> None:
-        """Output has left for the kernel: for a client that does not acknowledge that is as good as drawn."""
-        if not self._has_acks:
+    def _left(self, size: int, message_chars: int) -> None:
+        """A message has left for the kernel: for a client that does not acknowledge that is as good as drawn."""
+        self._unsent_chars -= message_chars
+        if self._has_acks:
+            self._grant()
+        else:
             self._drawn(size)
 
     def _drawn(self, size: int) -> None:
         self._credit.drawn(size, self._loop.time())
-        if self._window is not None:
+        self._grant()
+
+    def _grant(self) -> None:
+        """Let the shell write on, unless our own buffer is full: what a client says it has drawn may be a lie."""
+        if self._window is not None and self._unsent_chars < self._credit.window:
             self._window.grant(self._credit.take_grant())

@@ -67,6 +67,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         self._shell: asyncssh.SSHClientChannel[bytes] | None = None  # the channel, once its shell runs
         self._task: asyncio.Task[None] | None = None  # opens the shell, later finds out why it is gone
         self._pending_input = bytearray()
+        self._is_blocked = False
         self._loop = asyncio.get_running_loop()
         self._resizing: asyncio.TimerHandle | None = None
         self._is_over = False
@@ -96,13 +97,12 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
     def _type(self, data: bytes) -> None:
         self._activity.note_input()
         self._resize()  # before the keys that came after it
-        if self._shell is None:
+        if self._shell is None or self._is_blocked:
             self._pending_input += data
-            unread_bytes = len(self._pending_input)
         else:
             self._shell.write(data)
-            unread_bytes = self._shell.get_write_buffer_size()
-        if unread_bytes > MAX_PENDING_INPUT_BYTES:
+        buffered_bytes = 0 if self._shell is None else self._shell.get_write_buffer_size()
+        if len(self._pending_input) + buffered_bytes > MAX_PENDING_INPUT_BYTES:
             self.end(LimitExceeded("the program in the terminal does not read its input; reconnect and paste less"))
 
     def _resize(self) -> None:
@@ -162,14 +162,27 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
     def session_started(self) -> None:
         """The shell runs: say so to a client that lost another, then give it what has been typed meanwhile."""
         self._shell = self._channel
-        if self._is_over or self._shell is None:
+        if self._is_over or self._shell is None or self._shell.is_closing():  # a shell may exit at once
             return
         if self._is_reconnect:
             self._client.send(messages.reconnected())
         self._resize()
-        if self._pending_input:
-            self._shell.write(bytes(self._pending_input))
+        self._write_pending()
+
+    def pause_writing(self) -> None:
+        """The shell reads too slowly: keys wait here, where many small ones cost no more than their size."""
+        self._is_blocked = True
+
+    def resume_writing(self) -> None:
+        """Pass on what has waited."""
+        self._is_blocked = False
+        self._write_pending()
+
+    def _write_pending(self) -> None:
+        if self._pending_input and self._shell is not None and not self._shell.is_closing():
+            pending = bytes(self._pending_input)
             self._pending_input.clear()
+            self._shell.write(pending)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """The shell wrote."""

@@ -289,7 +289,7 @@ def until_state(aether: Aether) -> Callable[[str, str], Awaitable[None]]:
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], Any]], Awaitable[None]]:
-    """Let the server work until something is true; the test's own time-out ends it otherwise."""
+    """Let the world go on until something is true; the test's own time-out ends it otherwise."""
 
     async def poll(is_true: Callable[[], Any]) -> None:
         while not is_true():  # noqa: ASYNC110  (what is waited for has no event of its own)

@@ -14,6 +14,7 @@ from tornado.tcpserver import TCPServer
 
 from aether.app import WEBSOCKET_PING_S
 from aether.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
+from aether.handlers import terminal as terminal_handler
 
 PROMPT = "coder@aether:~$ "
 ELSEWHERE_BYTES = 256 * 1024  # what sshd, the PTY and the programs' own pipes may hold besides the window
@@ -322,3 +323,72 @@ async def test_typing_goes_on_while_another_session_pastes_and_floods(shell, ter
     await third.until(PROMPT)
     for number in range(20):
         assert await third.run(f"echo {number}") == f"{number}\n"
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_lies_about_what_it_has_drawn_fills_no_memory(shell, eventually):
+    """It reads nothing and acknowledges everything."""
+    box = await shell()
+    await box.tty.type("yes\n")
+    stream = box.session._client.ws_connection.stream
+    for _ in range(300):
+        await box.tty.send(type="ack", bytes=1 << 31)
+        await asyncio.sleep(0.001)
+    await eventually(lambda: box.session._output._window.left == 0)
+    assert len(stream._write_buffer) < 2 << 20
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_sends_nonsense_and_reads_nothing_fills_no_memory(shell):
+    """One complaint at a time."""
+    box = await shell()
+    stream = box.session._client.ws_connection.stream
+    await box.tty.type("yes\n")
+    for _ in range(20000):
+        box.tty.connection.write_message("{")
+    await box.tty.connection.write_message("{")
+    assert len(stream._write_buffer) < 2 << 20
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_reads_nothing_but_answers_pings_is_closed_all_the_same(shell, eventually, monkeypatch):
+    """It gets some time for the last output, and no more."""
+    monkeypatch.setattr(terminal_handler, "CLOSE_PATIENCE_S", 0.1)
+    box = await shell()
+    await box.tty.type("yes\n")
+    await eventually(lambda: box.session._output._window.left == 0)
+    client = box.session._client
+    box.session.end(None, "bye")
+    await eventually(lambda: client.ws_connection is None or client.ws_connection.is_closing())
+
+
+@pytest.mark.gen_test
+async def test_a_shell_that_exits_at_once_shows_its_last_words_although_keys_were_typed_before_it(
+    aether, machine, terminal, until_state, settings
+):
+    """`exit` in .bashrc, say."""
+    box = await machine()
+    await until_state(box["id"], "running")
+    home = settings.state_dir / "emulator/machines" / box["fly_machine_id"] / "rootfs/home/coder"
+    (home / ".bashrc").write_text("echo last words; exit 3\n")
+    (home / ".profile").write_text("echo last words; exit 3\n")
+    tty = await terminal(box["id"])
+    await tty.type("keys typed early\n")
+    assert await tty.until_closed() == 1000
+    assert "last words" in tty.text
+
+
+@pytest.mark.gen_test
+async def test_many_small_keys_to_a_program_that_does_not_read_wait_as_one_piece(shell, eventually):
+    """Each by itself would be an entry, and a packet, of its own."""
+    box = await shell()
+    await box.python("import time; print('ready', flush=True); time.sleep(1000)")
+    await box.tty.until("ready")
+    await box.tty.type("x" * (1 << 20))
+    await box.tty.type("x" * (1 << 20))
+    await box.tty.type("x" * (1 << 20))
+    await eventually(lambda: box.session._is_blocked)
+    for _ in range(1000):
+        await box.tty.type("k")
+    await eventually(lambda: box.session._pending_input.endswith(b"k" * 1000))
+    assert len(box.session._channel._send_buf) < 10

@@ -17,6 +17,7 @@ from aether.sessions import TerminalSession
 
 TEXT_FRAME = 0x1  # RFC 6455, section 5.2
 NOT_SENT_BYTES = 16 * 1024
+CLOSE_PATIENCE_S = 20.0  # for a slow client to take the last output
 MAX_REASON_BYTES = 123  # RFC 6455, section 5.5: a control frame holds 125 bytes, two of them are the code
 
 
@@ -32,6 +33,8 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         self._is_compressed = is_compressed
         self.session: TerminalSession | None = None
         self._last_sent: asyncio.Future[None] | None = None
+        self._complaint: asyncio.Future[None] | None = None
+        self._closing: asyncio.TimerHandle | None = None
 
     async def get(self, machine_id: str) -> None:
         """Decode the query, then upgrade."""
@@ -71,9 +74,9 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         """Let no byte wait for more, and none lie in the kernel that the network does not take: Ctrl-C would wait."""
         self.set_nodelay(True)
         assert self.ws_connection is not None
-        assert self.ws_connection.stream is not None
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS
-            self.ws_connection.stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
+        stream = self.ws_connection.stream
+        if hasattr(socket, "TCP_NOTSENT_LOWAT") and stream is not None and not stream.closed():  # Linux and macOS
+            stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
 
     def on_message(self, message: str | bytes) -> None:
         """Pass a message on; an invalid one is answered, and the shell lives on."""
@@ -83,10 +86,13 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
             self.session.feed(messages.decode_terminal(message))
         except InvalidMessage as error:
             where = f"{error.path}: " if error.path else ""
-            self.send(messages.error(f"Invalid message: {where}{error.message}"))
+            if self._complaint is None or self._complaint.done():  # not more of them than the client reads
+                self._complaint = self.send(messages.error(f"Invalid message: {where}{error.message}"))
 
     def on_close(self) -> None:
         """Hang up the shell of a client that is gone."""
+        if self._closing is not None:
+            self._closing.cancel()
         if self.session is not None:
             self.session.end(None)
 
@@ -115,3 +121,4 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
             self.close(code, text)
         else:
             self._last_sent.add_done_callback(lambda _: self.close(code, text))
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_PATIENCE_S, self.close, code, text)

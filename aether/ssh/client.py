@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import logging
-import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import asyncssh
 from asyncssh.constants import MSG_IGNORE
@@ -18,8 +18,12 @@ log = logging.getLogger(__name__)
 
 CONNECT_DEADLINE_S = 30.0
 ATTEMPT_TIMEOUT_S = 10.0
+OPEN_TIMEOUT_S = 15.0
 KEEPALIVE_S = 15
 KEEPALIVE_COUNT = 3
+LIMIT_CODES = frozenset(
+    {asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, asyncssh.OPEN_CONNECT_FAILED, asyncssh.OPEN_RESOURCE_SHORTAGE}
+)
 READ_BYTES = 64 * 1024
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 
@@ -29,22 +33,30 @@ class Carrier:
 
     def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
         self.connection = connection
-        self.limit = sys.maxsize  # how many terminals the server allows; learnt when it refuses one
-        self.opening = 0
+        self.is_full = False  # the server allows no more terminals on it, or does not answer
+        self._has_carried = False
+        self._opening = 0
         self._channels: list[asyncssh.SSHClientChannel[bytes]] = []
 
     def has_room(self) -> bool:
-        """Say whether another terminal may be tried on this connection."""
-        self._channels = [channel for channel in self._channels if not channel.is_closing()]
-        return not self.connection.is_closed() and len(self._channels) + self.opening < self.limit
+        """Say whether another terminal may be tried on this connection: after a refusal once one has closed."""
+        alive = [channel for channel in self._channels if not channel.is_closing()]
+        if len(alive) < len(self._channels):
+            self.is_full = False
+        self._channels = alive
+        return not self.is_full and not self.connection.is_closed()
+
+    def is_empty(self) -> bool:
+        """Say whether it carries nothing, and is not about to."""
+        return not self._opening and all(channel.is_closing() for channel in self._channels)
 
     async def open(
         self, factory: Callable[[], asyncssh.SSHClientSession[bytes]], cols: int, rows: int
     ) -> asyncssh.SSHClientChannel[bytes] | None:
-        """Open a shell on a PTY, None where the server allows no more of them; raise asyncssh.Error, OSError."""
-        self.opening += 1
-        try:
-            channel, _ = await self.connection.create_session(
+        """Open a shell on a PTY, None where no more of them can be had; raise asyncssh.Error, OSError."""
+        self._opening += 1
+        opening = asyncio.ensure_future(
+            self.connection.create_session(
                 factory,
                 term_type="xterm-256color",
                 term_size=(cols, rows),
@@ -53,15 +65,29 @@ class Carrier:
                 encoding=None,
                 window=START_WINDOW_BYTES,
             )
-        except asyncssh.ChannelOpenError:
-            self.limit = len(self._channels) + self.opening - 1  # those that open now are counted as open
-            if not self.limit:  # it allows none at all
-                raise
+        )
+        opening.add_done_callback(self._opened)
+        try:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                # shielded: asyncssh never closes a channel whose opening was cancelled; the session aborts it instead
+                channel, _ = await asyncio.shield(opening)
+        except TimeoutError:
+            self.is_full = True
             return None
-        finally:
-            self.opening -= 1
-        self._channels.append(channel)
+        except asyncssh.ChannelOpenError as error:
+            if error.code not in LIMIT_CODES or not (self._has_carried or self._opening):
+                if self.is_empty():
+                    self.connection.abort()
+                raise
+            self.is_full = True
+            return None
         return channel
+
+    def _opened(self, opening: "asyncio.Task[tuple[asyncssh.SSHClientChannel[Any], Any]]") -> None:
+        self._opening -= 1
+        if not opening.cancelled() and opening.exception() is None:
+            self._has_carried = True
+            self._channels.append(opening.result()[0])
 
 
 class SshLink:
@@ -112,6 +138,9 @@ class SshLink:
     async def connect(self) -> Carrier:
         """Return a living connection with room, or make one; retry while the SSH server is not up yet."""
         async with self._lock:
+            for carrier in self._carriers[1:]:
+                if carrier.is_empty():
+                    carrier.connection.abort()
             self._carriers = [carrier for carrier in self._carriers if not carrier.connection.is_closed()]
             for carrier in self._carriers:
                 if carrier.has_room():

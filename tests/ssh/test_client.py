@@ -25,6 +25,9 @@ class Screen(asyncssh.SSHClientSession):
         self.text, self._came = "", asyncio.Event()
         self.is_closed = asyncio.Event()
 
+    def connection_made(self, chan):
+        self.chan = chan
+
     def data_received(self, data, datatype):
         self.text += data.decode()
         self._came.set()
@@ -218,3 +221,66 @@ async def test_a_key_is_one_packet(start_sshd, make_link, port, monkeypatch):
     assert len(writes) == 1
     await screen.until("x")
     assert not any("cbc" in cipher for cipher in module.CIPHERS)
+
+
+@pytest.mark.gen_test
+async def test_terminals_whose_opening_was_given_up_leave_no_channel_behind(start_sshd, make_link, port, eventually):
+    """A page that is reloaded while it opens: ten such would use up the connection."""
+    start_sshd(port)
+    link = make_link()
+    carrier = await link.connect()
+    connection = carrier.connection
+    for _ in range(12):
+        screen = Ending()
+        opening = asyncio.create_task(link.open_terminal(lambda s=screen: s, 80, 24))
+        await eventually(lambda: connection._channels)
+        opening.cancel()
+        screen.is_over = True
+        await asyncio.wait([opening])
+        await eventually(lambda: not connection._channels)
+    screen = Screen()
+    assert (await link.open_terminal(lambda: screen, 80, 24)).get_connection() is connection
+
+
+class Ending(Screen):
+    """Aborts its channel if it is over when it gets it, as a session does."""
+
+    is_over = False
+
+    def connection_made(self, chan):
+        self.chan = chan
+        if self.is_over:
+            chan.abort()
+
+    def session_started(self):
+        if self.is_over:
+            self.chan.abort()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("count", [1, 10])
+async def test_tabs_that_are_all_reloaded_at_once_all_get_a_shell(start_sshd, make_link, port, count):
+    """The server frees the old terminals' places a moment later than they are asked for."""
+    start_sshd(port)
+    link = make_link()
+    channels = [await link.open_terminal(Screen, 80, 24) for _ in range(10)]
+    for channel in channels:
+        channel.abort()
+    screens = [Screen() for _ in range(count)]
+    again = await asyncio.gather(*(link.open_terminal(lambda s=screen: s, 80, 24) for screen in screens))
+    assert not any(channel.is_closing() for channel in again)
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_refuses_every_terminal_is_left_with_no_connection(
+    start_sshd, make_link, port, tmp_path, eventually
+):
+    """Each try would leave one more."""
+    config = tmp_path / "sshd_config"
+    config.write_text(config.read_text() + "PermitTTY no\n")
+    start_sshd(port)
+    link = make_link()
+    for _ in range(3):
+        with pytest.raises(SshError, match="refused a terminal"):
+            await link.open_terminal(Screen, 80, 24)
+    await eventually(lambda: all(carrier.connection.is_closed() for carrier in link._carriers))
