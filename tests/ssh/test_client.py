@@ -72,6 +72,7 @@ def start_sshd(need, tmp_path, host_key, user_key):
     config.write_text(
         f"HostKey {tmp_path}/host_key\nAuthorizedKeysFile {tmp_path}/authorized_keys\nStrictModes no\n"
         f"PidFile none\nUsePAM no\nPasswordAuthentication no\nListenAddress 127.0.0.1\nAcceptEnv LANG COLORTERM\n"
+        f"SetEnv HOME={tmp_path} SHLVL=1\n"  # the user's own start files are no part of this, and slow
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where sshd separates privileges
@@ -230,13 +231,16 @@ async def test_terminals_whose_opening_was_given_up_leave_no_channel_behind(star
     link = make_link()
     carrier = await link.connect()
     connection = carrier.connection
-    for _ in range(12):
+    for turns in range(24):
         screen = Ending()
         opening = asyncio.create_task(link.open_terminal(lambda s=screen: s, 80, 24))
-        await eventually(lambda: connection._channels)
-        opening.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
         screen.is_over = True
+        opening.cancel()
         await asyncio.wait([opening])
+        if not opening.cancelled():
+            opening.result().abort()
         await eventually(lambda: not connection._channels)
     screen = Screen()
     assert (await link.open_terminal(lambda: screen, 80, 24)).get_connection() is connection
