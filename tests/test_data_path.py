@@ -392,3 +392,11 @@ async def test_many_small_keys_to_a_program_that_does_not_read_wait_as_one_piece
         await box.tty.type("k")
     await eventually(lambda: box.session._pending_input.endswith(b"k" * 1000))
     assert len(box.session._channel._send_buf) < 10
+
+
+@pytest.mark.gen_test
+async def test_the_way_to_the_client_holds_nothing_back(shell):
+    """No key waits for more (TCP_NODELAY), and the kernel takes little that it cannot send."""
+    connected = (await shell()).session._client.ws_connection.stream.socket
+    assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == terminal_handler.NOT_SENT_BYTES

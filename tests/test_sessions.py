@@ -7,7 +7,7 @@ import pytest
 
 from aether import sessions
 from aether.errors import MachineStopped
-from aether.flow import START_WINDOW_BYTES
+from aether.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
 from aether.messages import Ack, Input, Resize, TerminalQuery
 from aether.output import MAX_MESSAGE_CHARS
 from aether.sessions import MAX_PENDING_INPUT_BYTES, TerminalSession
@@ -288,3 +288,48 @@ async def test_a_session_ends_once(make, client, channel):
     session.connection_lost(None)
     session.data_received(b"late", None)
     assert (client.ended, client.text, channel.done) == ((1000, "bye"), "", ["HUP", "abort"])
+
+
+@pytest.mark.gen_test
+async def test_half_a_character_at_the_end_comes_after_what_was_gathered(make, client):
+    """In the order in which it was written."""
+    session = make()
+    session.data_received(b"one", None)
+    session.data_received(b"two" + "日".encode()[:2], None)
+    session.exit_status_received(0)
+    session.connection_lost(None)
+    assert client.text == "onetwo\ufffd"
+
+
+@pytest.mark.gen_test
+async def test_a_size_is_told_before_the_keys_that_came_after_it(make, client, channel):
+    """However many sizes came just before."""
+    session = make()
+    session.feed(Resize(100, 30))
+    session.feed(Resize(101, 30))
+    session.feed(Input(b"x"))
+    assert channel.done == [(100, 30), (101, 30)]
+    assert channel.written == b"x"
+
+
+@pytest.mark.gen_test
+async def test_what_had_left_before_the_client_began_to_acknowledge_is_not_counted_twice(make, client):
+    """From its first acknowledgement on only the client says what is drawn."""
+    session = make()
+    session.data_received(b"x" * 1000, None)
+    session.feed(Ack(0))
+    await client.drain()
+    assert session._output._credit.undrawn == 1000
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_acknowledges_and_is_fast_gets_more_at_once(make, client, channel):
+    """Or a network with a long way would be slow."""
+    session = make()
+    session.feed(Ack(0))
+    for _ in range(8):
+        size = START_WINDOW_BYTES
+        session.data_received(b"x" * size, None)
+        await client.drain()
+        session.feed(Ack(size))
+    assert session._output._credit.window == MAX_WINDOW_BYTES
