@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import aether as package
-from aether import errors, messages
+from aether import errors, machines, messages
 from aether.settings import SETTINGS, default_text
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -68,3 +68,9 @@ def test_every_link_to_a_file_leads_somewhere():
 def test_the_version_is_in_the_changelog():
     """Users read it before they upgrade."""
     assert f"## {package.__version__}" in CHANGELOG
+
+
+@pytest.mark.parametrize("code", [machines.HOST_UNREACHABLE, machines.PORT_SHARED])
+def test_every_code_that_only_a_machine_s_error_has_is_in_the_readme(code):
+    """Clients show them."""
+    assert f"`{code}`" in README
