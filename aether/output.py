@@ -42,6 +42,7 @@ class Output:
         self._has_acks = False
         self._unsent_chars = 0  # of messages, which are longer than the output in them
         self._is_closed = False
+        self._gathered_bytes = 0
         self._gathered: list[str] | None = None  # None: nothing was sent in this turn of the loop
 
     def hold(self, window: ReceiveWindow) -> None:
@@ -50,13 +51,14 @@ class Output:
 
     def take(self, data: bytes) -> None:
         """The shell wrote."""
-        self._credit.received(len(data))
         text = self._decoder.decode(data)
         if self._gathered is not None:
             self._gathered.append(text)
+            self._gathered_bytes += len(data)  # received, for the credit, once it is sent: it is never in neither count
         else:
             self._gathered = []
             self._loop.call_soon(self._flush)
+            self._credit.received(len(data))
             self._send(text)
 
     def acknowledged(self, size: int) -> None:
@@ -77,6 +79,8 @@ class Output:
 
     def _flush(self) -> None:
         gathered, self._gathered = self._gathered, None
+        self._credit.received(self._gathered_bytes)
+        self._gathered_bytes = 0
         if gathered:
             self._send("".join(gathered))
 

@@ -333,3 +333,17 @@ async def test_a_client_that_acknowledges_and_is_fast_gets_more_at_once(make, cl
         await client.drain()
         session.feed(Ack(size))
     assert session._output._credit.window == MAX_WINDOW_BYTES
+
+
+@pytest.mark.gen_test
+async def test_what_is_gathered_is_on_its_way_too(make, client, channel):
+    """Or more would be granted than there is room for, each time a message leaves meanwhile."""
+    session = make()
+    session.feed(Ack(0))
+    session.data_received(b"x", None)
+    session.data_received(b"x" * (START_WINDOW_BYTES - 1), None)
+    client.unsent[0].set_result(None)
+    session._output._left(1, 1)
+    assert channel.granted == 0
+    await asyncio.sleep(0)
+    assert channel.granted == 0

@@ -236,7 +236,7 @@ async def test_terminals_whose_opening_was_given_up_leave_no_channel_behind(star
         opening = asyncio.create_task(link.open_terminal(lambda s=screen: s, 80, 24))
         for _ in range(turns):
             await asyncio.sleep(0)
-        screen.is_over = True
+        screen.end()
         opening.cancel()
         await asyncio.wait([opening])
         if not opening.cancelled():
@@ -247,18 +247,19 @@ async def test_terminals_whose_opening_was_given_up_leave_no_channel_behind(star
 
 
 class Ending(Screen):
-    """Aborts its channel if it is over when it gets it, as a session does."""
+    """Aborts its channel when it ends or, if that comes later, when it gets it: as a session does."""
 
-    is_over = False
+    is_over, chan = False, None
+
+    def end(self):
+        self.is_over = True
+        if self.chan is not None:
+            self.chan.abort()
 
     def connection_made(self, chan):
         self.chan = chan
         if self.is_over:
             chan.abort()
-
-    def session_started(self):
-        if self.is_over:
-            self.chan.abort()
 
 
 @pytest.mark.gen_test
