@@ -15,6 +15,7 @@ from tornado.tcpserver import TCPServer
 from aether.app import WEBSOCKET_PING_S
 from aether.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
 from aether.handlers import terminal as terminal_handler
+from aether.ssh import client
 
 PROMPT = "coder@aether:~$ "
 ELSEWHERE_BYTES = 256 * 1024  # what sshd, the PTY and the programs' own pipes may hold besides the window
@@ -273,6 +274,56 @@ async def test_a_client_that_is_silent_for_longer_than_the_ping_time_out_is_let_
     between.is_open.clear()
     await eventually(lambda: not box.entry.terminals._sessions)
     await shell_channel.wait_closed()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("command", ["sleep 1000", "yes"])
+async def test_a_machine_that_is_silent_for_longer_than_the_keepalives_is_given_up(
+    aether, machine, terminal, until_state, wire, monkeypatch, command
+):
+    """Its terminals are told, in a flood or at rest, no socket stays, and the next terminal has a new connection."""
+    monkeypatch.setattr(client, "KEEPALIVE_S", 0.1)
+    box = await machine()
+    await until_state(box["id"], "running")
+    entry = aether.fleet.find(box["id"])
+    between = wire(entry.machine.ssh_port)
+    entry.machine.ssh_port = port_of(between)
+    tty = await terminal(box["id"])
+    await tty.type(f"echo alive-$((1+1)); {command}\n")
+    await tty.until("alive-2")
+    (carrier,) = entry.terminals._link._carriers
+    transport = carrier.connection._transport
+    between.is_open.clear()
+    assert await tty.until_closed() == 4502
+    assert transport.is_closing()
+    between.is_open.set()
+    assert "again-2" in await (await terminal(box["id"])).run("echo again-$((1+1))")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("command", ["sleep 1000", "yes"])
+async def test_a_machine_that_answers_keepalives_is_not_given_up(shell, monkeypatch, command):
+    """However long it says nothing else, and however much it says."""
+    monkeypatch.setattr(client, "KEEPALIVE_S", 0.02)
+    box = await shell()
+    answers = []
+    (carrier,) = box.entry.terminals._link._carriers
+    request = carrier.connection._make_keepalive_request
+
+    async def ask():
+        await request()
+        answers.append(carrier.connection._keepalive_count)
+
+    monkeypatch.setattr(carrier.connection, "_make_keepalive_request", ask)
+    await box.tty.type(f"echo alive-$((1+1)); {command}\n")
+    while len(answers) < 10:
+        if command == "yes":
+            await box.tty.read()
+        else:
+            await asyncio.sleep(0.001)
+    assert set(answers) == {0}
+    await box.tty.type("\x03")
+    await box.tty.until(PROMPT)
 
 
 @pytest.mark.gen_test
