@@ -109,20 +109,32 @@ def deployed(tmp_path_factory):
     return fly
 
 
+@pytest.fixture
+def again(fly, deployed):
+    """An account in which everything is deployed, for tests that deploy once more."""
+    fly.write(deployed.state)
+    shutil.copytree(deployed.keys, fly.keys)
+    return fly
+
+
 def test_a_first_deployment_makes_everything_in_order(deployed):
     """Apps, address, image, then the server with its secrets staged before its first start."""
     assert deployed.calls == ORDER
 
 
-def test_a_second_deployment_makes_nothing_twice(fly):
+def test_a_second_deployment_makes_nothing_twice(again):
     """It brings image and server up to date; the token stays the one it has."""
-    fly.deploy(*SERVER)
-    before = fly.state
-    assert fly.deploy(*SERVER) == 0, fly.output
-    assert [call for call in fly.calls if call in CHANGES] == ["auth docker", "build-image", "secrets import", "deploy"]
+    before = again.state
+    assert again.deploy(*SERVER) == 0, again.output
+    assert [call for call in again.calls if call in CHANGES] == [
+        "auth docker",
+        "build-image",
+        "secrets import",
+        "deploy",
+    ]
     for part in ("ips", "network"):
-        assert fly.state["apps"]["my-machines"][part] == before["apps"]["my-machines"][part]
-    assert fly.state["tokens"] == before["tokens"]
+        assert again.state["apps"]["my-machines"][part] == before["apps"]["my-machines"][part]
+    assert again.state["tokens"] == before["tokens"]
 
 
 def test_a_run_that_fails_anywhere_stops_there_and_the_next_goes_on(fly):
@@ -233,12 +245,12 @@ def test_the_machines_app_gets_the_address_that_its_network_needs(fly, network, 
     assert fly.state["apps"]["my-machines"]["ips"] == addresses
 
 
-@pytest.mark.parametrize(("network", "expected"), [("public", "my-machines"), ("private", "default")])
-def test_users_machines_share_a_network_only_where_they_must(fly, network, expected):
+def test_users_machines_share_a_network_only_where_they_must(fly, deployed):
     """One private network is flat, and users are root in their machines."""
-    fly.deploy(*SERVER, AETHER_SSH_NETWORK=network)
-    assert fly.state["apps"]["my-machines"]["network"] == expected
-    assert fly.state["apps"]["my-server"]["network"] == "default"
+    assert deployed.state["apps"]["my-machines"]["network"] == "my-machines"
+    assert deployed.state["apps"]["my-server"]["network"] == "default"
+    fly.deploy(AETHER_SSH_NETWORK="private")
+    assert fly.state["apps"]["my-machines"]["network"] == "default"
 
 
 def test_a_dry_run_changes_nothing_and_prints_what_a_real_run_would_do(fly):
@@ -254,31 +266,28 @@ def test_a_dry_run_changes_nothing_and_prints_what_a_real_run_would_do(fly):
     assert len(planned) == len(ORDER) + len(["mkdir", "ssh-keygen", "mkdir", "password"]) - 1  # one folder for both
 
 
-def test_a_new_token_is_made_when_asked_for(fly):
+def test_a_new_token_is_made_when_asked_for(again):
     """Tokens end after a year."""
-    fly.deploy(*SERVER)
-    assert fly.deploy(*SERVER, "--new-token") == 0
-    assert len(fly.state["tokens"]) == 2
-    assert fly.state["apps"]["my-server"]["secrets"]["AETHER_FLY_API_TOKEN"] == fly.state["tokens"][1]["token"]
+    assert again.deploy(*SERVER, "--new-token") == 0
+    assert len(again.state["tokens"]) == 2
+    assert again.state["apps"]["my-server"]["secrets"]["AETHER_FLY_API_TOKEN"] == again.state["tokens"][1]["token"]
 
 
-def test_a_second_computer_cannot_lock_the_machines_by_a_new_key(fly):
+def test_a_second_computer_cannot_lock_the_machines_by_a_new_key(again):
     """Machines that exist open to the key that they were born with."""
-    fly.deploy(*SERVER)
-    shutil.rmtree(fly.keys)
-    assert fly.deploy(*SERVER) == 1
-    assert "AETHER_SSH_PRIVATE_KEY_FILE" in fly.output
-    assert not set(fly.calls) & set(CHANGES)
+    shutil.rmtree(again.keys)
+    assert again.deploy(*SERVER) == 1
+    assert "AETHER_SSH_PRIVATE_KEY_FILE" in again.output
+    assert not set(again.calls) & set(CHANGES)
 
 
-def test_a_second_computer_leaves_a_password_that_it_does_not_know(fly):
+def test_a_second_computer_leaves_a_password_that_it_does_not_know(again):
     """It stays the one that its users have."""
-    fly.deploy(*SERVER)
-    (fly.keys / "my-server.password").unlink()
-    before = fly.state["apps"]["my-server"]["secrets"]
-    assert fly.deploy(*SERVER) == 0
-    assert fly.state["apps"]["my-server"]["secrets"] == before
-    assert not (fly.keys / "my-server.password").exists()
+    (again.keys / "my-server.password").unlink()
+    before = again.state["apps"]["my-server"]["secrets"]
+    assert again.deploy(*SERVER) == 0
+    assert again.state["apps"]["my-server"]["secrets"] == before
+    assert not (again.keys / "my-server.password").exists()
 
 
 def test_a_short_password_is_refused_before_a_token_is_made(fly, tmp_path):
