@@ -291,6 +291,7 @@ async def test_without_pings_nginx_cuts_a_silent_terminal(start, machine, ping_s
     """Which is what they are for."""
     connection = await start("nginx", read_timeout="200ms").terminal((await machine())["id"])
     assert await until(connection, "nothing is typed") is None
+    connection.close()
 
 
 def test_nginx_waits_longer_than_two_pings():
