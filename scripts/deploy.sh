@@ -2,6 +2,7 @@
 # Deploy aether to Fly: the first time and every time after. What is there already is left as it is, so a run that failed
 # half-way is simply run again.
 set -euo pipefail
+here="$PWD"
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/python.sh
 . scripts/python.sh
@@ -61,9 +62,10 @@ done
 [ "$machines" != "$server" ] || die "--server must be another app than FLY_APP_NAME: an app's machines see all its secrets"
 case "$network" in public | private) ;; *) die "AETHER_SSH_NETWORK=$network: choose public or private" ;; esac
 case "$address" in v4 | v6) ;; *) die "--address $address: choose v6 or v4" ;; esac
-state="${AETHER_DEPLOY_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/aether/deploy}"
-key="${AETHER_SSH_PRIVATE_KEY_FILE:-$state/$machines.key}"
-password="${AETHER_PASSWORD_FILE:-$state/$server.password}"
+absolute() { [[ "$1" = /* ]] && echo "$1" || echo "$here/$1"; }
+state="$(absolute "${AETHER_DEPLOY_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/aether/deploy}")"
+key="$(absolute "${AETHER_SSH_PRIVATE_KEY_FILE:-$state/$machines.key}")"
+password="$(absolute "${AETHER_PASSWORD_FILE:-$state/$server.password}")"
 python="$(find_python)"
 
 # --- How things are done ----------------------------------------------------------------------------------------------
@@ -120,8 +122,12 @@ if [ -n "$server" ] && has "$apps" "$server"; then
 fi
 
 if [ ! -f "$key" ]; then
-  ! has "$secrets" AETHER_SSH_PRIVATE_KEY ||
-    die "$key is not here, but $server has one, and its machines open to no other: bring it, or name it in AETHER_SSH_PRIVATE_KEY_FILE"
+  there=""
+  ! has "$apps" "$machines" || there="$(look flyctl machine list --app "$machines" --json | each id)" ||
+    die "flyctl could not list the machines of $machines"
+  if [ -n "$there" ] || has "$secrets" AETHER_SSH_PRIVATE_KEY; then
+    die "$key is not here, and the machines of $machines open to no other: bring it, or name it in AETHER_SSH_PRIVATE_KEY_FILE"
+  fi
   keep_folder "$key"
   change ssh-keygen -q -t ed25519 -N "" -C aether -f "$key"
 fi

@@ -17,6 +17,7 @@ FLAGS = {
     "ips list": {"--app": True, "--json": False},
     "ips allocate-v4": {"--app": True, "--yes": False},
     "ips allocate-v6": {"--app": True},
+    "machine list": {"--app": True, "--json": False},
     "secrets list": {"--app": True, "--json": False},
     "secrets import": {"--app": True, "--stage": False},
     "tokens create deploy": {"--app": True, "--name": True, "--expiry": True},
@@ -63,6 +64,15 @@ def parse_secrets(text):
     return found
 
 
+def listed(command, app):
+    """Return what a list of an app's things is, in the spelling of each."""
+    return {
+        "ips list": [{"ID": "ip", "Address": "x", "Type": kind} for kind in app["ips"]],
+        "machine list": [{"id": name} for name in app["machines"]],
+        "secrets list": [{"name": name, "digest": "x"} for name in app["secrets"]],
+    }[command]
+
+
 def run(fly, command, arguments, flags):
     """Do what a command does to `fly`; return what it prints."""
     apps, app = fly["apps"], flags.get("--app", [None])[0]
@@ -79,13 +89,11 @@ def run(fly, command, arguments, flags):
             network = flags.get("--network", ["default"])[0]
             if arguments[0] in apps:
                 sys.exit("Error: Validation failed: Name has already been taken")
-            apps[arguments[0]] = {"network": network, "ips": [], "secrets": {}, "deploys": []}
-        case "ips list":
-            return json.dumps([{"ID": "ip", "Address": "x", "Type": kind} for kind in apps[app]["ips"]])
+            apps[arguments[0]] = {"network": network, "ips": [], "secrets": {}, "deploys": [], "machines": []}
+        case "ips list" | "machine list" | "secrets list":
+            return json.dumps(listed(command, apps[app]))
         case "ips allocate-v4" | "ips allocate-v6":
             apps[app]["ips"].append(command[-2:])
-        case "secrets list":
-            return json.dumps([{"name": name, "digest": "x"} for name in apps[app]["secrets"]])
         case "secrets import":
             apps[app]["secrets"].update(parse_secrets(sys.stdin.read()))
         case "tokens create deploy":

@@ -67,7 +67,7 @@ class Fly:
     def app(self, name, **more):
         """Let an app be there already."""
         state = self.state
-        state["apps"][name] = {"network": "default", "ips": [], "secrets": {}, "deploys": [], **more}
+        state["apps"][name] = {"network": "default", "ips": [], "secrets": {}, "deploys": [], "machines": [], **more}
         self.write(state)
 
     def deploy(self, *argv, smoke=False, **environ):
@@ -77,7 +77,9 @@ class Fly:
         env |= {"FLY_APP_NAME": "my-machines", **environ}
         (self.folder / "calls").write_text("")
         command = [self.checkout / "scripts/deploy.sh", *argv, *([] if smoke else ["--no-smoke-test"])]
-        done = subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            command, cwd=self.folder, check=False, env=env, capture_output=True, text=True, timeout=120
+        )
         self.output, self.status = done.stdout + done.stderr, done.returncode
         self.argv = [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
         return done.returncode
@@ -281,6 +283,14 @@ def test_a_second_computer_cannot_lock_the_machines_by_a_new_key(again):
     assert not set(again.calls) & set(CHANGES)
 
 
+def test_machines_that_are_there_keep_their_key_though_no_server_knows_it(fly):
+    """Who runs the server elsewhere has the key elsewhere."""
+    fly.app("my-machines", machines=["148ed"])
+    assert fly.deploy() == 1
+    assert "AETHER_SSH_PRIVATE_KEY_FILE" in fly.output
+    assert not set(fly.calls) & set(CHANGES)
+
+
 def test_a_second_computer_leaves_a_password_that_it_does_not_know(again):
     """It stays the one that its users have."""
     (again.keys / "my-server.password").unlink()
@@ -291,9 +301,9 @@ def test_a_second_computer_leaves_a_password_that_it_does_not_know(again):
 
 
 def test_a_short_password_is_refused_before_a_token_is_made(fly, tmp_path):
-    """Whoever is on the private network can guess."""
+    """Whoever is on the private network can guess. Its file may be named from where the user is."""
     (tmp_path / "password").write_text("hunter2\n")
-    assert fly.deploy(*SERVER, AETHER_PASSWORD_FILE=str(tmp_path / "password")) == 1
+    assert fly.deploy(*SERVER, AETHER_PASSWORD_FILE="password") == 1
     assert "20 characters" in fly.output
     assert fly.state["tokens"] == []
 
