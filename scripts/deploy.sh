@@ -151,8 +151,11 @@ if [ "$network" = public ] && ! has "$addresses" v4 && { [ "$address" = v4 ] || 
   fi
 fi
 
+# flyctl's registry log-in is good for five minutes, and a first build takes longer: build, log in, push what is built.
+build=(env "FLY_APP_NAME=$machines" "AETHER_SSH_PRIVATE_KEY_FILE=$key" ./scripts/build-image.sh)
+change "${build[@]}"
 change flyctl auth docker
-change env "FLY_APP_NAME=$machines" "AETHER_SSH_PRIVATE_KEY_FILE=$key" ./scripts/build-image.sh --push
+change "${build[@]}" --no-try --push
 
 # --- The server -------------------------------------------------------------------------------------------------------
 

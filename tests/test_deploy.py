@@ -21,8 +21,9 @@ ORDER = [
     "apps list",
     "apps create my-machines",
     "ips allocate-v6",
-    "auth docker",
     "build-image",
+    "auth docker",
+    "build-image --no-try --push",
     "apps create my-server",
     "tokens create deploy",
     "secrets import",
@@ -46,9 +47,9 @@ class Fly:
         self._program(self.bin / "flyctl", f'exec {sys.executable} -IS {ROOT}/tests/fake_flyctl.py "$@"')
         self._program(self.bin / "python3", f'exec {sys.executable} "$@"')
         self._program(self.checkout / ".venv/bin/python", f'exec {sys.executable} "$@"')
-        build = '[ "$*" = --push ] && [ -f "$AETHER_SSH_PRIVATE_KEY_FILE" ] &&'
-        build += ' echo "[\\"build-image\\"]" >>"$FAKE_FLY/calls"'
-        self._program(self.checkout / "scripts/build-image.sh", build + '\n[ ! -e "$FAKE_FLY/no-engine" ]')
+        build = '[ -f "$AETHER_SSH_PRIVATE_KEY_FILE" ] && echo "[\\"build-image${*:+ $*}\\"]" >>"$FAKE_FLY/calls"'
+        fail = '[ "build-image${*:+ $*}" != "$(cat "$FAKE_FLY/fail-build" 2>/dev/null)" ]'
+        self._program(self.checkout / "scripts/build-image.sh", f"{build} && {fail}")
         self.write({"user": "me@example.com", "apps": {}, "tokens": []})
 
     @staticmethod
@@ -88,7 +89,7 @@ class Fly:
     def calls(self):
         """The calls by the names of ORDER."""
         texts = [" ".join(argv) for argv in self.argv]
-        return [next((name for name in ORDER if text.startswith(name)), text) for text in texts]
+        return [next((name for name in ORDER[::-1] if text.startswith(name)), text) for text in texts]
 
     def printed(self):
         """The commands that the script said it runs, with what differs from run to run taken out."""
@@ -128,12 +129,7 @@ def test_a_second_deployment_makes_nothing_twice(again):
     """It brings image and server up to date; the token stays the one it has."""
     before = again.state
     assert again.deploy(*SERVER) == 0, again.output
-    assert [call for call in again.calls if call in CHANGES] == [
-        "auth docker",
-        "build-image",
-        "secrets import",
-        "deploy",
-    ]
+    assert [call for call in again.calls if call in CHANGES] == [*ORDER[4:7], "secrets import", "deploy"]
     for part in ("ips", "network"):
         assert again.state["apps"]["my-machines"][part] == before["apps"]["my-machines"][part]
     assert again.state["tokens"] == before["tokens"]
@@ -142,14 +138,14 @@ def test_a_second_deployment_makes_nothing_twice(again):
 def test_a_run_that_fails_anywhere_stops_there_and_the_next_goes_on(fly):
     """Whatever fails, nothing after it is done, and running the script again is the remedy."""
     for step in CHANGES:
-        if step == "build-image":
-            (fly.folder / "no-engine").touch()
+        if step.startswith("build-image"):
+            (fly.folder / "fail-build").write_text(step)
         else:
             (fly.folder / "fail").write_text(" ".join(word for word in step.split() if not word.startswith("my-")))
         assert fly.deploy(*SERVER) == 1, f"{step}: {fly.output}"
         assert fly.calls[-1] == step
         assert "run this again" in fly.output
-        (fly.folder / "no-engine").unlink(missing_ok=True)
+        (fly.folder / "fail-build").unlink(missing_ok=True)
     assert fly.deploy(*SERVER) == 0
     assert set(fly.state["apps"]) == {"my-machines", "my-server"}
     assert fly.state["apps"]["my-machines"]["ips"] == ["v6"]
