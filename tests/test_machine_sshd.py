@@ -1,7 +1,7 @@
 """infra/images/base: the machine's own start script and sshd configuration, run by the system's OpenSSH server.
 
-They run as PID 1 of a small machine made by bubblewrap: its own accounts, /etc/ssh, home and process numbers. What is not
-the image's is the computer's. Only the port differs from a machine's.
+They run as PID 1 of a small machine made by bubblewrap: its own accounts, /etc/ssh, home and process numbers. What is
+not the image's is the computer's. Only the port differs from a machine's.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -399,7 +400,9 @@ async def test_the_time_from_start_to_banner_is_printed(machine, capsys, is_born
     assert (await machine.banner()).startswith(b"SSH-2.0-OpenSSH_")
     took_ms = (time.perf_counter() - started_at) * 1000
     with capsys.disabled():
-        print(f"\nmachine: {took_ms:.0f} ms from start to banner, host key {'there' if is_born_with_key else 'made'}")
+        sys.stdout.write(
+            f"\nmachine: {took_ms:.0f} ms to the banner, host key {'there' if is_born_with_key else 'made'}\n"
+        )
 
 
 def test_older_and_newer_openssh_know_every_option(machine):
