@@ -133,7 +133,9 @@ say "$((size / 1000000)) MB, by layer:"
 [ "$size" -lt "$limit" ] || die "the image has $size bytes, and must have fewer than $limit"
 
 if "$wants_try"; then
-  scripts/try-image.sh "$engine" "$latest" "${AETHER_SSH_PRIVATE_KEY_FILE:-}" || die "the image does not do what it must; it was not pushed"
+  private_key=""
+  [ -z "$key" ] || [ -n "$public_key" ] || private_key="$AETHER_SSH_PRIVATE_KEY_FILE"
+  scripts/try-image.sh "$engine" "$latest" "$private_key" || die "the image does not do what it must; it was not pushed"
 fi
 
 if "$wants_push"; then

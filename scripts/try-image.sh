@@ -19,6 +19,8 @@ fail() {
   exit 1
 }
 
+say() { printf '  %-24s %s\n' "$1" "$2" >&2; }
+
 # Run bash inside, as root.
 inside() {
   "$engine" exec "$container" timeout 60 bash -euc "$1"
@@ -54,7 +56,7 @@ check() {
   local output
   output="$(login "$2" 2>&1)" || fail "$1: \`$2\` failed: $output"
   grep -qE -- "$3" <<<"$output" || fail "$1: \`$2\` printed $output, not $3"
-  printf '  %-24s %s\n' "$1" "$(head -n 1 <<<"$output" | cut -c 1-80)" >&2
+  say "$1" "$(head -n 1 <<<"$output" | cut -c 1-80)"
 }
 
 baked="$("$engine" run --rm --user root --entrypoint /bin/sh "$image" -c \
@@ -66,10 +68,12 @@ container="$("$engine" create "$image")"
 "$engine" cp "$work/key.pub" "$container:/etc/ssh/authorized_keys.d/coder"
 "$engine" cp "$work/key" "$container:/root/born_key"
 "$engine" start "$container" >/dev/null
-printf '  %-24s %s\n' "sshd answers" "$(await_banner)" >&2
+banner="$(await_banner)"
+say "sshd answers" "$banner"
 "$engine" exec "$container" chown 0:0 /root/born_key /etc/ssh/authorized_keys.d/coder
 
-printf '  %-24s %s\n' "from start to banner" "$(time_to_banner)" >&2
+took="$(time_to_banner)"
+say "from start to banner" "$took"
 check "login with the key" 'id' '^uid=1000\(coder\)'
 check "prompt" "bash -ic 'printf %s\\\\n \"\${PS1@P}\"' 2>/dev/null" '^coder@aether:~\$ $'
 check "locale" 'locale charmap' '^UTF-8$'
@@ -93,7 +97,7 @@ if [ -n "$private_key" ]; then
   "$engine" exec "$container" rm /etc/ssh/authorized_keys.d/coder
   "$engine" exec "$container" ssh -F none -p 2222 -i /root/baked_key -o BatchMode=yes -o StrictHostKeyChecking=accept-new \
     -o LogLevel=ERROR coder@127.0.0.1 true || fail "the key that was built in does not log in"
-  printf '  %-24s %s\n' "login with the image's" "key in authorized_keys" >&2
+  say "login with the image's" "key in authorized_keys"
   "$engine" cp "$work/key.pub" "$container:/etc/ssh/authorized_keys.d/coder"
   "$engine" exec "$container" chown 0:0 /etc/ssh/authorized_keys.d/coder
 fi

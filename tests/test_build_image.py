@@ -205,6 +205,15 @@ def test_an_image_that_fails_the_try_is_not_pushed(build, environment, message, 
     assert list(tmp_path.glob("tmp.*")) == []
 
 
+@pytest.mark.parametrize(("options", "is_tried"), [((), True), (("--no-key",), False)])
+def test_the_key_in_the_image_is_tried_if_we_have_its_other_half(build, options, is_tried):
+    """And no other key is expected to log in."""
+    done = build(*options)
+    assert done.returncode == 0, done.stderr
+    assert ("login with the image's" in done.stderr) is is_tried
+    assert any("baked_key" in call for call in done.calls) is is_tried
+
+
 def test_help_names_every_option():
     """And needs no engine."""
     text = subprocess.run([SCRIPT, "--help"], capture_output=True, text=True, check=True).stdout
