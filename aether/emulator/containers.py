@@ -11,7 +11,7 @@ import json
 import logging
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from aether.emulator.contained import ContainerGuest
@@ -32,8 +32,9 @@ class Containers:
 
     is_contained = True
 
-    def __init__(self, engine: Engine, state_dir: Path) -> None:
+    def __init__(self, engine: Engine, state_dir: Path, limits: Collection[str]) -> None:
         self._engine = engine
+        self._limits = limits
         self._state_dir = state_dir
         self._owner = hashlib.sha256(str(state_dir).encode()).hexdigest()[:12]
 
@@ -43,12 +44,15 @@ class Containers:
         program = shutil.which(name)
         if program is None:
             raise SandboxError(f"the runtime '{name}' needs {name}, which is not installed; install it, or use 'auto'")
-        containers = cls(Engine(program), state_dir)
+        engine = Engine(program)
         try:
+            containers = cls(engine, state_dir, await engine.limits())
             await containers._clean()
         except EngineError as error:
             text = f"{name} does not work here: {error}; mend that (try: {name} info), or use the runtime 'auto'"
             raise SandboxError(text) from None
+        if missing := {"memory", "cpu"} - {*containers._limits}:
+            log.info("%s cannot limit %s here: machines may use all there is", name, " and ".join(sorted(missing)))
         return containers
 
     async def boot(
@@ -99,7 +103,8 @@ class Containers:
     def _options(self, listener: socket.socket | None, environment: Mapping[str, str], config: Json) -> list[str]:
         guest = config["guest"]
         options = [f"--label=aether.emulator={self._owner}", "--hostname=aether"]
-        options += [f"--memory={guest['memory_mb']}m", f"--cpus={guest['cpus']}"]
+        sizes = {"memory": f"--memory={guest['memory_mb']}m", "cpu": f"--cpus={guest['cpus']}"}
+        options += [option for kind, option in sizes.items() if kind in self._limits]
         options += [f"--env={name}={value}" for name, value in environment.items() if name and "\0" not in name + value]
         if listener is not None:
             inside = config["services"][0].get("internal_port", _SSH_PORT)

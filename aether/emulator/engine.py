@@ -45,6 +45,14 @@ class Engine:
         """Unpack a tar file in a container, which need not run; EngineError."""
         await self.call("cp", *_COPY[os.path.basename(self.program)], "-", f"{container}:/", stdin=packed)  # noqa: PTH119
 
+    async def limits(self) -> set[str]:
+        """Say which of `memory` and `cpu` it can limit here: as an ordinary user it may lack some; EngineError."""
+        if os.path.basename(self.program) == "podman":  # noqa: PTH119
+            controllers = await self.call("info", "--format={{.Host.CgroupControllers}}")
+            return {"memory", "cpu"} & set(controllers.strip("[]").split())
+        answers = await self.call("info", "--format={{.MemoryLimit}} {{.CPUCfsQuota}}")
+        return {name for name, answer in zip(("memory", "cpu"), answers.split(), strict=True) if answer == "true"}
+
     async def open(self, *arguments: str) -> asyncio.subprocess.Process:
         """Start a command, all its streams open."""
         pipe = asyncio.subprocess.PIPE

@@ -20,6 +20,7 @@ for name; do :; done
 set -e
 end() { echo "$2 ${3:-false}" >"$1/end"; }
 case "$1" in
+  info) echo "${FAKE_LIMITS-$([ "${0##*/}" = docker ] && echo true true || echo '[cpuset cpu io memory pids]')}" ;;
   create)
     for option; do [[ $option != --label=* ]] || label="${option#--label=}"; done
     name="$3"
@@ -129,6 +130,18 @@ async def test_a_machine_is_a_container_as_its_config_says(engine, name, on):
     assert (engine.path / f"aether-{box.id}/fs/etc/ssh/authorized_keys.d/coder").exists()
 
 
+@pytest.mark.gen_test
+async def test_an_engine_that_cannot_limit_something_does_not(engine, name, on, monkeypatch, caplog):
+    """As podman of a user whose session has no control of processors; that is in the log."""
+    monkeypatch.setenv("FAKE_LIMITS", {"podman": "[memory pids]", "docker": "true false"}[name])
+    with caplog.at_level("INFO"):
+        await on(name)
+    [call] = engine.calls("create")
+    assert "--memory=256m" in call
+    assert "--cpus" not in call
+    assert f"{name} cannot limit cpu here" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("init", "before", "after"),
     [
@@ -216,7 +229,7 @@ async def test_a_machine_that_ignores_its_stop_is_killed(engine, name, on):
     await box.stop()
     assert (await exit_event(box))["exit_code"] == 137
     signals = [call.split()[1] for call in engine.calls("kill")]
-    assert signals == ["--signal=SIGTERM", "--signal=SIGKILL"]
+    assert sorted(signals) == ["--signal=SIGKILL", "--signal=SIGTERM"]
 
 
 @pytest.mark.gen_test

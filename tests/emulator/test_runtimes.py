@@ -21,7 +21,7 @@ async def test_a_name_means_a_runtime(tmp_path, name, kind, is_contained):
 @pytest.mark.gen_test
 async def test_an_engines_name_means_containers(tmp_path, monkeypatch, name):
     """Once that engine answers."""
-    (tmp_path / name).write_text("#!/bin/sh\n")
+    (tmp_path / name).write_text("#!/bin/sh\n[ $1 != info ] || echo true true\n")
     (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     runtime = await choose(name, tmp_path, [])
