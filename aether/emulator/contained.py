@@ -83,16 +83,24 @@ class ContainerGuest:
         await self._process.wait()
         assert self._process.stdin is not None
         self._process.stdin.close()
+        try:
+            is_running, code, is_oom_killed = await self._state()
+            if (
+                is_running == "true"
+            ):  # what was attached was killed, as by whoever stops a service with all its processes
+                await self._engine.call("wait", self._name)
+                _, code, is_oom_killed = await self._state()
+        except EngineError:  # somebody removed it
+            code, is_oom_killed = str(128 + SIGKILL), "false"
         if self._deadline is not None:
             self._deadline.cancel()
         await asyncio.gather(*self._kills)
-        try:
-            state = await self._engine.call("inspect", "--format={{.State.ExitCode}} {{.State.OOMKilled}}", self._name)
-        except EngineError:  # somebody removed it
-            return -SIGKILL
-        code, is_oom_killed = state.split()
         self.is_oom_killed = is_oom_killed == "true"
         return 128 - int(code) if int(code) > 128 else int(code)
+
+    async def _state(self) -> list[str]:
+        wanted = "--format={{.State.Running}} {{.State.ExitCode}} {{.State.OOMKilled}}"
+        return (await self._engine.call("inspect", wanted, self._name)).split()
 
     async def run(self, command: list[str], stdin: str) -> Json:
         """Run a command inside as the user, and answer its outcome."""

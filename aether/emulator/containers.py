@@ -76,19 +76,30 @@ class Containers:
         return await ContainerGuest.attach(self._engine, name, signal_name, rootfs.path.parent / "console.log")
 
     async def _prepare(self, name: str, rootfs: Rootfs, options: list[str], config: Json) -> None:
-        """See that there is a container as the config wants it, with the files of the one before unless wiped."""
+        """See that there is a container as the config wants it, with the files of the one before unless wiped.
+
+        The one before goes when the new one is there. (What it had as a variable, and the config has no more, stays: an
+        engine cannot take a variable away from an image.)
+        """
         wanted = hashlib.sha256(json.dumps([options, config["image"], _command(config)]).encode()).hexdigest()
         mark = rootfs.path / "container"
         there = mark.read_text() if mark.exists() else ""
         if there == wanted:
             return
-        image = config["image"]
         if there:
             image = f"localhost/aether-emulator/{name}:latest"
+            await self._remove(f"{name}-new")
             await self._engine.call("commit", name, image)
+            await self._create(f"{name}-new", options, image, config)
             await self._engine.call("rm", "--force", name)
+            await self._engine.call("rename", f"{name}-new", name)
         else:
             await self._remove(name)
+            await self._create(name, options, config["image"], config)
+        rootfs.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mark.write_text(wanted)
+
+    async def _create(self, name: str, options: list[str], image: str, config: Json) -> None:
         entrypoint, command = _command(config)
         try:
             await self._engine.call("create", "--name", name, *options, *entrypoint, image, *command)
@@ -97,8 +108,6 @@ class Containers:
                 raise
             build = "build it (scripts/build-image.sh --app local), or set AETHER_IMAGE"
             raise EngineError(f"there is no image {image} here, and it cannot be fetched; {build}: {error}") from None
-        rootfs.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark.write_text(wanted)
 
     def _options(self, listener: socket.socket | None, environment: Mapping[str, str], config: Json) -> list[str]:
         guest = config["guest"]

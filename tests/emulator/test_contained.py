@@ -1,6 +1,7 @@
 """contained: the container of a running machine, of an engine that is a shell script."""
 
 import asyncio
+import os
 
 import pytest
 
@@ -13,9 +14,9 @@ ENGINE = """#!/bin/sh
 cd "${0%/*}"
 case "$1" in
   attach) echo "hello from $4"; while [ ! -e end ]; do sleep 0.01; done ;;
-  wait) [ -e end ] ;;
+  wait) while [ ! -e end ]; do sleep 0.01; done ;;
   kill) echo "$*" >>kills; echo "${CODE-137} false" >end ;;
-  inspect) cat end ;;
+  inspect) [ -e end ] && echo "false $(cat end)" || echo "true 0 false" ;;
   exec) while [ "$1" != timeout ]; do shift; done; shift 4; exec "$@" ;;
 esac
 """
@@ -68,10 +69,21 @@ async def test_the_container_dies_with_the_emulator(attach, tmp_path):
 
 
 @pytest.mark.gen_test
+async def test_the_container_is_waited_for_when_what_is_attached_is_killed(attach, tmp_path):
+    """As systemd does when it stops the server's service, with all that belongs to it."""
+    guest = await attach()
+    waiting = asyncio.create_task(guest.wait())
+    os.killpg(guest._process.pid, 9)
+    guest.stop(60)
+    assert await waiting == -9
+    assert (tmp_path / "kills").read_text() == "kill --signal=SIGTERM box\n"
+
+
+@pytest.mark.gen_test
 async def test_a_container_that_is_gone_counts_as_killed(attach, tmp_path):
     """By whoever removed it."""
     guest = await attach()
-    (tmp_path / "podman").write_text(ENGINE.replace("inspect) cat end", "inspect) exit 1"))
+    (tmp_path / "podman").write_text(ENGINE.replace("inspect)", "inspect) exit 1;"))
     (tmp_path / "end").touch()
     assert await guest.wait() == -9
 

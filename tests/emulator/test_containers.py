@@ -34,7 +34,8 @@ case "$1" in
   start) [ -d "$name" ] || { echo "Error: no such container" >&2; exit 125; }; rm -f "$name/end" ;;
   attach) while [ ! -e "$name/end" ]; do sleep 0.01; done ;;
   wait) cut -d ' ' -f 1 "$name/end" ;;
-  inspect) cat "$name/end" ;;
+  inspect) [ ! -e "$name/end" ] || echo "false $(cat "$name/end")" ;;
+  rename) mv "$2" "$name" ;;
   kill)
     [ -d "$name" ] && [ ! -e "$name/end" ]
     case "$2" in
@@ -192,9 +193,27 @@ async def test_an_update_keeps_the_files_in_another_container(engine, name, on, 
     await box.wait("started")
     assert (engine.path / f"aether-{box.id}/fs/mine").exists()
     assert "--env=GREETING=hello" in engine.calls("create")[-1].split()
+    assert engine.verbs("commit", "create", "rm", "rename") == ["create", "commit", "create", "rm", "rename"]
     await box.api("DELETE", f"{box.path}?force=true")
     await box.wait("destroyed")
     assert not [*engine.path.glob("aether-*"), *engine.path.glob("images/*")]
+
+
+@pytest.mark.gen_test
+async def test_an_update_that_fails_loses_no_files(engine, name, on, config, monkeypatch):
+    """The old container is there until the new one is; the next start tries again."""
+    box = await on(name)
+    (engine.path / f"aether-{box.id}/fs/mine").touch()
+    await box.stop()
+    monkeypatch.setenv("FAKE_FAILS", "create")
+    await box.api("POST", box.path, {"config": config(env={"GREETING": "hello"})})
+    await box.wait("stopped")
+    await box.api("POST", f"{box.path}/start")
+    await box.wait("stopped")
+    assert "create is out of order" in (await exit_event(box))["error"]
+    monkeypatch.setenv("FAKE_FAILS", "")
+    await box.start()
+    assert (engine.path / f"aether-{box.id}/fs/mine").exists()
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
