@@ -56,10 +56,10 @@ class Output:
             self._gathered.append(text)
             self._gathered_bytes += len(data)  # received, for the credit, once it is sent: it is never in neither count
         else:
-            self._gathered = []
-            self._loop.call_soon(self._flush)
             self._credit.received(len(data))
             self._send(text)
+            self._gathered = []
+            self._loop.call_soon(self._flush)
 
     def acknowledged(self, size: int) -> None:
         """The client has drawn `size` more bytes of UTF-8; from now on only it says what is drawn."""

@@ -95,12 +95,12 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
             self._type(message.data)
 
     def _type(self, data: bytes) -> None:
-        self._activity.note_input()
         self._resize()  # before the keys that came after it
         if self._shell is None or self._is_blocked:
             self._pending_input += data
         else:
             self._shell.write(data)
+        self._activity.note_input()
         buffered_bytes = 0 if self._shell is None else self._shell.get_write_buffer_size()
         if len(self._pending_input) + buffered_bytes > MAX_PENDING_INPUT_BYTES:
             self.end(LimitExceeded("the program in the terminal does not read its input; reconnect and paste less"))
@@ -186,8 +186,8 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """The shell wrote."""
-        self._activity.note_output()
         self._output.take(data)
+        self._activity.note_output()
 
     def exit_status_received(self, status: int) -> None:
         """The shell exited."""
