@@ -15,7 +15,7 @@ cd "${0%/*}"
 case "$1" in
   attach) echo "hello from $4"; while [ ! -e end ]; do sleep 0.01; done ;;
   wait) while [ ! -e end ]; do sleep 0.01; done ;;
-  kill) echo "$*" >>kills; echo "${CODE-137} false" >end ;;
+  kill) echo "$*" >>kills; echo "${CODE-137} false" >end.$$; mv end.$$ end ;;
   inspect) [ -e end ] && echo "false $(cat end)" || echo "true 0 false" ;;
   exec) while [ "$1" != timeout ]; do shift; done; shift 4; exec "$@" ;;
 esac
@@ -84,7 +84,7 @@ async def test_a_container_that_is_gone_counts_as_killed(attach, tmp_path):
     """By whoever removed it."""
     guest = await attach()
     (tmp_path / "podman").write_text(ENGINE.replace("inspect)", "inspect) exit 1;"))
-    (tmp_path / "end").touch()
+    (tmp_path / "end").touch()  # what it ended with, inspect would say
     assert await guest.wait() == -9
 
 

@@ -18,7 +18,10 @@ echo "${all//$'\n'/ }" >>calls
 for name; do :; done
 [[ " $FAKE_FAILS " != *" $1 "* ]] || { echo "Error: $1 is out of order" >&2; exit 125; }
 set -e
-end() { echo "$2 ${3:-false}" >"$1/end"; }
+end() { # whoever comes first says how it ended
+  echo "$2 false" >"$1/end.$$"
+  ln "$1/end.$$" "$1/end"
+}
 case "$1" in
   info) echo "${FAKE_LIMITS-$([ "${0##*/}" = docker ] && echo true true || echo '[cpuset cpu io memory pids]')}" ;;
   create)
@@ -86,7 +89,9 @@ class Engine:
 
     def end(self, box, code, is_oom_killed=False):
         """Let a machine's first process end by itself."""
-        (self.path / f"aether-{box.id}/end").write_text(f"{code} {str(is_oom_killed).lower()}\n")
+        end = self.path / f"aether-{box.id}/end"
+        end.with_suffix(".new").write_text(f"{code} {str(is_oom_killed).lower()}\n")
+        end.with_suffix(".new").rename(end)
 
     def forget_calls(self):
         (self.path / "calls").write_text("")
