@@ -1,0 +1,89 @@
+"""engine: a container engine's command line."""
+
+import asyncio
+import io
+import tarfile
+
+import pytest
+
+from aether.emulator.engine import Engine, EngineError, archive, client_environment
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """`engine("script")` → an engine whose program is that shell script."""
+
+    def make(script, name="podman"):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        return Engine(str(program))
+
+    return make
+
+
+@pytest.mark.gen_test
+async def test_a_call_answers_what_was_printed(engine):
+    """Without the line end, and with its input given."""
+    assert await engine('echo "$1 $2"; cat').call("a", "b c", stdin=b"in\n") == "a b c\nin"
+
+
+@pytest.mark.parametrize(
+    ("script", "message"), [("echo one >&2; echo two >&2; exit 3", "two"), ("exit 3", "kill ended with status 3")]
+)
+@pytest.mark.gen_test
+async def test_a_failing_call_raises_its_last_words(engine, script, message):
+    """Or its status, where it had none."""
+    with pytest.raises(EngineError, match=f"^{message}$"):
+        await engine(script).call("kill", "x")
+
+
+@pytest.mark.gen_test
+async def test_a_run_answers_status_and_streams(engine):
+    """A status other than 0 is an answer, too."""
+    assert await engine("cat; echo bad >&2; exit 3").run(stdin=b"good") == (3, b"good", b"bad\n")
+
+
+@pytest.mark.gen_test
+async def test_a_call_that_is_given_up_is_killed(engine, marker, sleepers, eventually):
+    """Nothing of it goes on."""
+    task = asyncio.create_task(engine(f"exec sleep {marker}").run())
+    await eventually(lambda: sleepers(marker))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sleepers(marker) == []
+
+
+@pytest.mark.parametrize("name", ["podman", "docker"])
+@pytest.mark.gen_test
+async def test_files_are_copied_with_their_owners(engine, tmp_path, name):
+    """Which the two engines call differently."""
+    await engine(f'echo "$*" >{tmp_path}/call; cat >{tmp_path}/input', name).copy("box", b"packed")
+    option = {"podman": "--archive=false", "docker": "--archive"}[name]
+    assert (tmp_path / "call").read_text().split()[:2] == ["cp", option]
+    assert (tmp_path / "call").read_text().endswith(" - box:/\n")
+    assert (tmp_path / "input").read_bytes() == b"packed"
+
+
+def test_what_lies_in_the_home_is_the_users():
+    """With the directories on the way; of all others only the files are packed."""
+    packed = archive(
+        [("/home/coder/.a/b/c", b"one", 0o600), ("/home/coder/.a/d", b"", 0o644), ("/etc/x/y", b"two", 0o755)]
+    )
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        entries = [(e.name, e.isdir(), e.uid, oct(e.mode)) for e in tar.getmembers()]
+        assert tar.extractfile("home/coder/.a/b/c").read() == b"one"
+    assert entries == [
+        ("home/coder/.a", True, 1000, "0o755"),
+        ("home/coder/.a/b", True, 1000, "0o755"),
+        ("home/coder/.a/b/c", False, 1000, "0o600"),
+        ("home/coder/.a/d", False, 1000, "0o644"),
+        ("etc/x/y", False, 0, "0o755"),
+    ]
+
+
+def test_the_client_gets_none_of_the_servers_secrets():
+    """But what it needs to find its engine."""
+    environ = {"FLY_API_TOKEN": "s", "AETHER_SSH_PRIVATE_KEY": "s", "DOCKER_HOST": "d", "PATH": "p"}
+    assert client_environment(environ) == {"DOCKER_HOST": "d", "PATH": "p"}
