@@ -25,7 +25,6 @@ kill "$watcher" 2>/dev/null
 exit 0
 """
 _EXEC_LIMIT_S = 30  # as the API's; the engine's client can be killed, but not through it what runs inside
-_OUTPUT_LIMIT = 1 << 20
 
 
 class ContainerGuest:
@@ -85,9 +84,8 @@ class ContainerGuest:
         self._process.stdin.close()
         try:
             is_running, code, is_oom_killed = await self._state()
-            if (
-                is_running == "true"
-            ):  # what was attached was killed, as by whoever stops a service with all its processes
+            # what was attached was killed, as by whoever stops a service with all its processes
+            if is_running == "true":
                 await self._engine.call("wait", self._name)
                 _, code, is_oom_killed = await self._state()
         except EngineError:  # somebody removed it
@@ -110,7 +108,7 @@ class ContainerGuest:
         code, out, err = await self._engine.run(*arguments, stdin=stdin.encode())
         if self._deadline is not None or self._process.returncode is not None:
             raise ApiError(412, "failed_precondition: machine stopped while the command ran")
-        texts = [text[:_OUTPUT_LIMIT].decode(errors="replace") for text in (out, err)]
+        texts = [text.decode(errors="replace") for text in (out, err)]
         return {"exit_code": code, "exit_signal": 0, "stdout": texts[0], "stderr": texts[1]}
 
 

@@ -69,11 +69,17 @@ class Containers:
                 await self._engine.copy(name, _files(config["files"]))
             await self._engine.call("start", name)
         except EngineError as error:
-            if not await self._has_container(name):
-                (rootfs.path / "container").unlink(missing_ok=True)
+            await self._forget(name, rootfs)
             raise SandboxError(str(error)) from None
         signal_name = config.get("stop_config", {}).get("signal", "SIGTERM")
         return await ContainerGuest.attach(self._engine, name, signal_name, rootfs.path.parent / "console.log")
+
+    async def _forget(self, name: str, rootfs: Rootfs) -> None:
+        """Let the next start make a new container if somebody removed this one."""
+        with contextlib.suppress(EngineError):  # it does not work at all: nobody knows what it has
+            await self._end_update(name)
+            if not await self._has_container(name):
+                (rootfs.path / "container").unlink(missing_ok=True)
 
     async def _prepare(self, name: str, rootfs: Rootfs, options: list[str], config: Json) -> None:
         """See that there is a container as the config wants it, with the files of the one before unless wiped.
@@ -87,6 +93,7 @@ class Containers:
         if there == wanted:
             return
         if there:
+            await self._end_update(name)
             image = f"localhost/aether-emulator/{name}:latest"
             await self._remove(f"{name}-new")
             await self._engine.call("commit", name, image)
@@ -99,8 +106,15 @@ class Containers:
         rootfs.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         mark.write_text(wanted)
 
+    async def _end_update(self, name: str) -> None:
+        """Do the last step of an update that was cut off there: the files are in the new container."""
+        if not await self._has_container(name) and await self._has_container(f"{name}-new"):
+            await self._engine.call("rename", f"{name}-new", name)
+
     async def _create(self, name: str, options: list[str], image: str, config: Json) -> None:
         entrypoint, command = _command(config)
+        if image.startswith("-"):
+            raise EngineError(f"{image} cannot be an image: it would be an option of the engine's")
         try:
             await self._engine.call("create", "--name", name, *options, *entrypoint, image, *command)
         except EngineError as error:
@@ -151,11 +165,13 @@ class Containers:
         """Kill what runs still, and remove what belongs to machines that are no more."""
         label = f"--filter=label=aether.emulator={self._owner}"
         for name in (await self._engine.call("ps", "--all", label, "--format={{.Names}}")).split():
-            machine_id = name.removeprefix("aether-")
-            if not (self._state_dir / "machines" / machine_id / "machine.json").exists():
-                await self._remove(name)
-            else:
+            machine_id = name.removeprefix("aether-").removesuffix("-new")
+            is_known = (self._state_dir / "machines" / machine_id / "machine.json").exists()
+            if is_known:
+                await self._end_update(_name(machine_id))
                 await self.sweep(machine_id)
+            if not is_known or (name != _name(machine_id) and await self._has_container(name)):
+                await self._remove(name)
 
 
 def _name(machine_id: str) -> str:

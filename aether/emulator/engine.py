@@ -6,7 +6,7 @@ import io
 import os
 import tarfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import PurePosixPath
 
 _HOME = "home/coder"
@@ -14,10 +14,13 @@ _USER_ID = 1000
 # How to copy so that files have the owners that the archive says. For podman `archive` means the opposite.
 _COPY = {"docker": ("--archive",), "podman": ("--archive=false", "--overwrite")}
 _OURS = ("FLY_", "AETHER_")  # the server's own settings, its secrets among them
+_LIMIT_S = 60.0  # an engine that has not answered by then hangs
+_LONG_LIMITS_S = {"create": 1800.0, "commit": 600.0, "wait": None}  # it may fetch an image, copy files, wait for ever
+_OUTPUT_LIMIT = 1 << 20  # of each stream; the rest is dropped
 
 
 class EngineError(Exception):
-    """A command failed; the message is the last line of what it said."""
+    """A command failed; the message is the last line of what it said, or why it said nothing."""
 
 
 class Engine:
@@ -28,17 +31,26 @@ class Engine:
 
     async def call(self, *arguments: str, stdin: bytes = b"") -> str:
         """Run a command and answer what it printed, without the line end; EngineError."""
-        process = await self.open(*arguments)
-        out, err = await _communicate(process, stdin)
-        if process.returncode:
+        limit_s = _LONG_LIMITS_S.get(arguments[0], _LIMIT_S)
+        try:
+            async with asyncio.timeout(limit_s):
+                status, out, err = await self.run(*arguments, stdin=stdin)
+        except TimeoutError:
+            raise EngineError(f"{arguments[0]} did not end within {limit_s:g} s") from None
+        if status:
             lines = err.decode(errors="replace").strip().splitlines()
-            raise EngineError(lines[-1] if lines else f"{arguments[0]} ended with status {process.returncode}")
+            raise EngineError(lines[-1] if lines else f"{arguments[0]} ended with status {status}")
         return out.decode(errors="replace").rstrip("\n")
 
     async def run(self, *arguments: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
-        """Run a command and answer its exit status, output and errors; whoever is cancelled meanwhile kills it."""
-        process = await self.open(*arguments)
-        out, err = await _communicate(process, stdin)
+        """Run a command and answer its exit status, output and errors; whoever is cancelled meanwhile kills it.
+
+        Of the streams a MiB each is kept. EngineError where it cannot even be started.
+        """
+        async with self._opened(*arguments) as process:
+            out, err, _ = await asyncio.gather(
+                _kept(process.stdout), _kept(process.stderr), _feed(process.stdin, stdin)
+            )
         return process.returncode or 0, out, err
 
     async def copy(self, container: str, packed: bytes) -> None:
@@ -53,18 +65,30 @@ class Engine:
         answers = await self.call("info", "--format={{.MemoryLimit}} {{.CPUCfsQuota}}")
         return {name for name, answer in zip(("memory", "cpu"), answers.split(), strict=True) if answer == "true"}
 
-    async def open(self, *arguments: str) -> asyncio.subprocess.Process:
-        """Start a command, all its streams open."""
+    @contextlib.asynccontextmanager
+    async def _opened(self, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Start a command, all its streams open; it has ended at the end, killed if that comes too early."""
         pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
-            self.program,
-            *arguments,
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-            env=client_environment(os.environ),
-            start_new_session=True,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                self.program,
+                *arguments,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                env=client_environment(os.environ),
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:  # no such program any more, no descriptors, or a NUL
+            raise EngineError(f"{arguments[0]} cannot be run: {error}") from None
+        try:
+            yield process
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            raise
+        finally:
+            await process.wait()
 
 
 def client_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -72,14 +96,21 @@ def client_environment(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if not name.startswith(_OURS)}
 
 
-async def _communicate(process: asyncio.subprocess.Process, stdin: bytes) -> tuple[bytes, bytes]:
-    try:
-        return await process.communicate(stdin)
-    except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-        raise
+async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
+    assert stream is not None
+    with contextlib.suppress(ConnectionError):  # nobody reads
+        stream.write(data)
+        await stream.drain()
+    stream.close()
+
+
+async def _kept(stream: asyncio.StreamReader | None) -> bytes:
+    """Read to the end, and keep the beginning."""
+    assert stream is not None
+    kept = bytearray()
+    while data := await stream.read(65536):
+        kept += data[: _OUTPUT_LIMIT - len(kept)]
+    return bytes(kept)
 
 
 def archive(files: Iterable[tuple[str, bytes, int]]) -> bytes:

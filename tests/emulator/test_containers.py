@@ -221,6 +221,31 @@ async def test_an_update_that_fails_loses_no_files(engine, name, on, config, mon
     assert (engine.path / f"aether-{box.id}/fs/mine").exists()
 
 
+@pytest.mark.parametrize("is_killed", [False, True])
+@pytest.mark.gen_test
+async def test_an_update_that_is_cut_off_at_its_last_step_loses_no_files(
+    engine, name, on, config, monkeypatch, open_emulator, open_api, is_killed
+):
+    """The old container is gone, the new one has not its name yet: by the next start or the next emulator it has."""
+    box = await on(name)
+    (engine.path / f"aether-{box.id}/fs/mine").touch()
+    await box.stop()
+    monkeypatch.setenv("FAKE_FAILS", "rename")
+    await box.api("POST", box.path, {"config": config(env={"GREETING": "hello"})})
+    await box.wait("stopped")
+    await box.api("POST", f"{box.path}/start")
+    await box.wait("stopped")
+    assert not (engine.path / f"aether-{box.id}").exists()
+    if is_killed:
+        await box.emulator.stop()
+    monkeypatch.setenv("FAKE_FAILS", "")
+    if is_killed:
+        box.api = open_api((await open_emulator(name)).url)
+    await box.start()
+    assert (engine.path / f"aether-{box.id}/fs/mine").exists()
+    assert not (engine.path / f"aether-{box.id}-new").exists()
+
+
 @pytest.mark.parametrize("is_stopped", [False, True])
 @pytest.mark.gen_test
 async def test_a_destroyed_machine_leaves_nothing(engine, name, on, is_stopped):
@@ -322,6 +347,33 @@ async def test_a_container_that_cannot_be_removed_is_in_the_log(engine, name, on
     await box.api("DELETE", f"{box.path}?force=true")
     await box.wait("destroyed")
     assert f"machine {box.id}: its container could not be removed: Error: rm is out of order" in caplog.text
+
+
+@pytest.mark.gen_test
+async def test_an_engine_that_dies_stops_the_machine(engine, name, on, monkeypatch):
+    """It says so, and can be started again when the engine is back, with its files."""
+    box = await on(name)
+    (engine.path / f"aether-{box.id}/fs/mine").touch()
+    await box.stop()
+    monkeypatch.setenv("FAKE_FAILS", "start ps")
+    await box.api("POST", f"{box.path}/start")
+    await box.wait("stopped")
+    assert "start is out of order" in (await exit_event(box))["error"]
+    monkeypatch.setenv("FAKE_FAILS", "")
+    await box.start()
+    assert (engine.path / f"aether-{box.id}/fs/mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"init": {"cmd": ["a\0b"]}}, "create cannot be run"), ({"image": "--privileged"}, "cannot be an image")],
+)
+@pytest.mark.gen_test
+async def test_what_no_command_line_can_say_is_refused_by_the_machine(engine, name, on, change, said):
+    """It does not start, and no image is an option of the engine's."""
+    box = await on(name, state="stopped", **change)
+    assert said in (await exit_event(box))["error"]
+    assert engine.calls("create") == []
 
 
 # With a real engine, beside what the tests of every runtime say.

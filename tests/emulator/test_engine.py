@@ -45,6 +45,36 @@ async def test_a_run_answers_status_and_streams(engine):
 
 
 @pytest.mark.gen_test
+async def test_an_engine_that_hangs_is_given_up(engine, marker, sleepers, monkeypatch):
+    """It must not hang whoever stops a machine, or the server's start."""
+    monkeypatch.setattr("aether.emulator.engine._LIMIT_S", 0.2)
+    with pytest.raises(EngineError, match=r"^info did not end within 0\.2 s$"):
+        await engine(f"exec sleep {marker}").call("info")
+    assert sleepers(marker) == []
+
+
+@pytest.mark.gen_test
+async def test_of_endless_output_only_the_beginning_is_kept(engine):
+    """A machine's user may print more than the server has memory."""
+    code, out, err = await engine("head -c 5000000 /dev/zero; head -c 3000000 /dev/zero >&2; exit 4").run()
+    assert (code, len(out), len(err)) == (4, 1 << 20, 1 << 20)
+
+
+@pytest.mark.parametrize("arguments", [("create", "a\0b"), ("create", "x")])
+@pytest.mark.gen_test
+async def test_what_cannot_even_be_run_is_an_error_of_the_engine(tmp_path, arguments):
+    """A NUL, or a program that was uninstalled."""
+    with pytest.raises(EngineError, match=r"^create cannot be run: "):
+        await Engine(str(tmp_path / "podman")).call(*arguments)
+
+
+@pytest.mark.gen_test
+async def test_a_command_that_reads_nothing_is_no_error(engine):
+    """Its input is lost, no more."""
+    assert await engine("exit 3").run(stdin=b"x" * 1_000_000) == (3, b"", b"")
+
+
+@pytest.mark.gen_test
 async def test_a_call_that_is_given_up_is_killed(engine, marker, sleepers, eventually):
     """Nothing of it goes on."""
     task = asyncio.create_task(engine(f"exec sleep {marker}").run())
