@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Build the machines' image, try it, and push it if asked.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+here="$PWD"
+CDPATH='' cd "$(dirname "$0")/.."
 
 context=infra/images/base
 registry=registry.fly.io
@@ -79,15 +80,20 @@ find_engine() {
   die "no container engine: install ${engine:-docker or podman}"
 }
 
-# Print the public key, one line; nothing with --no-key.
+# Paths are from where the user is.
+absolute() { [[ "$1" = /* ]] && echo "$1" || echo "$here/$1"; }
+
+# Print the public key, one line; nothing with --no-key. (ssh-keygen takes a private key for a public one.)
 find_key() {
   "$wants_key" || return 0
+  local line
   if [ -n "$public_key" ]; then
-    ssh-keygen -l -f "$public_key" >/dev/null 2>&1 || die "$public_key is not a public SSH key"
-    head -n 1 "$public_key"
-  elif [ -n "${AETHER_SSH_PRIVATE_KEY_FILE:-}" ]; then
-    ssh-keygen -y -P '' -f "$AETHER_SSH_PRIVATE_KEY_FILE" 2>/dev/null ||
-      die "AETHER_SSH_PRIVATE_KEY_FILE=$AETHER_SSH_PRIVATE_KEY_FILE is not a private key without a passphrase that only you can read"
+    line="$(grep -vE '^[[:space:]]*(#|$)' "$public_key" 2>/dev/null | head -n 1)" || true
+    { [[ "$line" != -----* ]] && ssh-keygen -l -f - <<<"$line" >/dev/null 2>&1; } || die "$public_key is not a public SSH key"
+    echo "$line"
+  elif [ -n "$private_key" ]; then
+    ssh-keygen -y -P '' -f "$private_key" 2>/dev/null ||
+      die "AETHER_SSH_PRIVATE_KEY_FILE=$private_key is not a private key without a passphrase that only you can read"
   else
     die "no key: set AETHER_SSH_PRIVATE_KEY_FILE (make one with: ssh-keygen -t ed25519 -N '' -f aether_key), or choose --no-key"
   fi
@@ -95,7 +101,7 @@ find_key() {
 
 # Fail early where a push would fail late.
 check_login() {
-  local config="${DOCKER_CONFIG:-$HOME/.docker}/config.json"
+  local config="${DOCKER_CONFIG:-${HOME:-}/.docker}/config.json"
   case "$engine" in
     podman) podman login --get-login "$registry" >/dev/null 2>&1 && return ;;
     *) grep -q "\"$registry\"" "$config" 2>/dev/null && return ;;
@@ -111,6 +117,8 @@ content() {
   } | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c 1-12
 }
 
+private_key="${AETHER_SSH_PRIVATE_KEY_FILE:+$(absolute "${AETHER_SSH_PRIVATE_KEY_FILE:-}")}"
+public_key="${public_key:+$(absolute "$public_key")}"
 command -v ssh-keygen >/dev/null || die "no ssh-keygen: install OpenSSH's client"
 [ -n "$app" ] || die "no app: set FLY_APP_NAME to the Fly app that holds the machines, or --app local for the emulator"
 engine="$(find_engine)"
@@ -133,8 +141,7 @@ say "$((size / 1000000)) MB, by layer:"
 [ "$size" -lt "$limit" ] || die "the image has $size bytes, and must have fewer than $limit"
 
 if "$wants_try"; then
-  private_key=""
-  [ -z "$key" ] || [ -n "$public_key" ] || private_key="$AETHER_SSH_PRIVATE_KEY_FILE"
+  if [ -z "$key" ] || [ -n "$public_key" ]; then private_key=""; fi
   scripts/try-image.sh "$engine" "$latest" "$private_key" || die "the image does not do what it must; it was not pushed"
 fi
 

@@ -3,7 +3,7 @@
 # half-way is simply run again.
 set -euo pipefail
 here="$PWD"
-cd "$(dirname "$0")/.."
+CDPATH='' cd "$(dirname "$0")/.."
 # shellcheck source=scripts/python.sh
 . scripts/python.sh
 
@@ -276,6 +276,6 @@ else
 The Fly app $machines is ready for machines. Start the server, with a token for just that app:
 
     export FLY_API_TOKEN="\$(flyctl tokens create deploy --app $machines --expiry 8760h)"
-    FLY_APP_NAME=$machines AETHER_SSH_NETWORK=$network AETHER_SSH_PRIVATE_KEY_FILE=$key ./scripts/serve
+    FLY_APP_NAME=$machines AETHER_SSH_NETWORK=$network AETHER_SSH_PRIVATE_KEY_FILE=$(printf %q "$key") ./scripts/serve
 TEXT
 fi

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # try-image.sh ENGINE IMAGE [PRIVATE_KEY]: run the machines' image and see that it is what a machine needs.
-# Everything is done inside the container, over SSH where a user would, so that no port of this computer is used.
+# Everything is done inside the container, over SSH where a user would, so that no port of this computer is used. The private
+# key stays outside: what is written in a container is on the disk.
 set -euo pipefail
 
 engine="$1" image="$2" private_key="${3:-}"
@@ -64,7 +65,8 @@ baked="$("$engine" run --rm --user root --entrypoint /bin/sh "$image" -c \
 [ -z "$baked" ] || fail "a host key, a password or a private key is in it: $baked"
 
 ssh-keygen -q -t ed25519 -N '' -C try-image -f "$work/key"
-container="$("$engine" create "$image")"
+container="aether-try-$$-$RANDOM" # known before it is made, so that it is removed whenever this is interrupted
+"$engine" create --name "$container" "$image" >/dev/null
 "$engine" cp "$work/key.pub" "$container:/etc/ssh/authorized_keys.d/coder"
 "$engine" cp "$work/key" "$container:/root/born_key"
 "$engine" start "$container" >/dev/null
@@ -93,10 +95,12 @@ done
 check "sudo" 'sudo -n id -u' '^0$'
 
 if [ -n "$private_key" ]; then
-  "$engine" exec -i "$container" sh -c 'umask 077 && cat >/root/baked_key' <"$private_key"
+  relay="exec 3<>/dev/tcp/127.0.0.1/2222; cat <&3 & exec cat >&3"
   "$engine" exec "$container" rm /etc/ssh/authorized_keys.d/coder
-  "$engine" exec "$container" ssh -F none -p 2222 -i /root/baked_key -o BatchMode=yes -o StrictHostKeyChecking=accept-new \
-    -o LogLevel=ERROR coder@127.0.0.1 true || fail "the key that was built in does not log in"
+  ssh -F none -i "$private_key" -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes -o LogLevel=ERROR \
+    -o StrictHostKeyChecking=accept-new -o "UserKnownHostsFile=\"$work/known_hosts\"" -o ForwardAgent=no \
+    -o "ProxyCommand=$(printf '%q ' "$engine" exec -i "$container" bash -c "$relay")" coder@machine true </dev/null ||
+    fail "the key that was built in does not log in"
   say "login with the image's" "key in authorized_keys"
   "$engine" cp "$work/key.pub" "$container:/etc/ssh/authorized_keys.d/coder"
   "$engine" exec "$container" chown 0:0 /etc/ssh/authorized_keys.d/coder

@@ -16,6 +16,7 @@ ENGINE = r"""#!/bin/bash
 for last; do :; done
 printf '%s\n' "${0##*/} $*" | tr '\n' ' ' >>"$FAKE_LOG"
 echo >>"$FAKE_LOG"
+[ "$FAKE_INTERRUPTED" != "$1" ] || kill -INT 0
 [[ " $FAKE_FAILS " != *" $1 "* ]] || { echo "$1: no" >&2; exit 1; }
 case "$1 $last" in
   image*) echo "${FAKE_SIZE:-1337000000}" ;;
@@ -69,8 +70,11 @@ def build(tmp_path, without_engines, key):
     log = tmp_path / "calls"
     engines = tmp_path / "engines"
     engines.mkdir()
+    # A mock: the engine's container has no SSH server to log in to.
+    (engines / "ssh").write_text('#!/bin/bash\nprintf \'%s\\n\' "ssh $*" >>"$FAKE_LOG"\n')
+    (engines / "ssh").chmod(0o755)
 
-    def run(*options, engines_there=("podman",), **environment):
+    def run(*options, engines_there=("podman",), script=SCRIPT, cwd=None, **environment):
         log.write_text("")
         for name in engines_there:
             (engines / name).write_text(ENGINE)
@@ -80,7 +84,10 @@ def build(tmp_path, without_engines, key):
         fake = {"FAKE_LOG": str(log), "FAKE_FAILS": "", "FAKE_BAKED": ""}
         given = {name: value for name, value in {**standard, **environment}.items() if value is not None}
         environ = {**paths, **fake, **given}
-        done = subprocess.run([SCRIPT, *options], env=environ, capture_output=True, text=True, check=False)
+        argv = [script, *options]
+        done = subprocess.run(
+            argv, cwd=cwd, env=environ, capture_output=True, text=True, check=False, start_new_session=True
+        )
         done.calls = log.read_text().splitlines()
         return done
 
@@ -155,6 +162,7 @@ def test_an_image_of_two_gigabytes_is_too_big(build, size, is_fine):
         ({"AETHER_SSH_PRIVATE_KEY_FILE": None}, (), "no key: set AETHER_SSH_PRIVATE_KEY_FILE"),
         ({"AETHER_SSH_PRIVATE_KEY_FILE": "/dev/null"}, (), "is not a private key without a passphrase"),
         ({}, ("--public-key", "/dev/null"), "/dev/null is not a public SSH key"),
+        ({}, ("--public-key", "/nowhere"), "/nowhere is not a public SSH key"),
         ({}, ("--pusch",), "unknown option --pusch"),
         ({}, ("--app",), "--app needs a value"),
         ({"FAKE_FAILS": "build"}, (), "the build failed"),
@@ -181,7 +189,7 @@ def test_docker_is_known_to_be_logged_in_by_its_configuration(build, tmp_path):
     (tmp_path / ".docker/config.json").write_text('{"auths": {"registry.fly.io": {"auth": "eDp4"}}}')
     done = build("--push", engines_there=("docker", "podman"))
     assert done.returncode == 0, done.stderr
-    assert {call.split()[0] for call in done.calls} == {"docker"}
+    assert {call.split()[0] for call in done.calls} == {"docker", "ssh"}
 
 
 @pytest.mark.parametrize(
@@ -211,7 +219,51 @@ def test_the_key_in_the_image_is_tried_if_we_have_its_other_half(build, options,
     done = build(*options)
     assert done.returncode == 0, done.stderr
     assert ("login with the image's" in done.stderr) is is_tried
-    assert any("baked_key" in call for call in done.calls) is is_tried
+    assert any(call.startswith("ssh ") for call in done.calls) is is_tried
+
+
+def test_the_private_key_stays_out_of_the_container(build, key):
+    """What is copied there is on the disk until somebody removes it."""
+    done = build()
+    users = [call for call in done.calls if str(key) in call]
+    assert [call.split()[0] for call in users] == ["ssh"]
+    assert f"-i {key} " in users[0]
+
+
+@pytest.mark.parametrize("option", ["private", "public"])
+def test_a_private_key_is_not_taken_for_a_public_one(build, key, option):
+    """Nor a comment: the key itself is what goes into the image."""
+    given = key if option == "private" else key.with_suffix(".txt")
+    line = key.with_suffix(".pub").read_text().strip()
+    key.with_suffix(".txt").write_text(f"# mine\n\n{line}\n")
+    done = build("--public-key", given, "--no-try")
+    if option == "private":
+        assert f"{key} is not a public SSH key" in done.stderr
+        assert words(done, "build") == []
+    else:
+        assert any(f"AUTHORIZED_KEY={line} " in call for call in done.calls)
+
+
+@pytest.mark.parametrize("options", [(), ("--public-key", "key.pub")])
+def test_paths_are_from_where_the_user_is(build, key, options):
+    """As everywhere; the script finds its own files from wherever it is called, even where CDPATH leads astray."""
+    (key.parent / "elsewhere/scripts").mkdir(parents=True)
+    away = {"CDPATH": str(key.parent / "elsewhere")}
+    done = build(*options, cwd=key.parent, AETHER_SSH_PRIVATE_KEY_FILE="key", **away)
+    assert done.returncode == 0, done.stderr
+    relative = os.path.relpath(SCRIPT, ROOT)
+    done = build(relative, "--public-key", str(key.with_suffix(".pub")), script="bash", cwd=ROOT, **away)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_interrupted_try_leaves_nothing(build, tmp_path, key):
+    """Ctrl-C, whenever it comes."""
+    done = build(FAKE_INTERRUPTED="create")
+    assert done.returncode != 0
+    assert words(done, "rm") == ["podman rm"]
+    [made] = [call.split()[3] for call in done.calls if call.split()[1] == "create"]
+    assert any(call.rstrip().endswith(f"rm --force {made}") for call in done.calls)
+    assert list(tmp_path.glob("tmp.*")) == []
 
 
 def test_help_names_every_option():
