@@ -117,6 +117,7 @@ class Aether:
             "status": "ok",
             "provider": "local" if emulator else "fly",
             "sandboxed": emulator.sandboxed if emulator else None,
+            "contained": self._settings.emulator_runtime in ENGINES if emulator else None,
         }
 
     def _doors(self) -> Doors:

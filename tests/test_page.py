@@ -234,6 +234,30 @@ async def test_the_start_page_lists_machines_and_leads_into_the_one_it_creates(v
     await expect(tab.find("#list tbody tr .name")).to_have_text([box["name"], "second"])
 
 
+@pytest.mark.parametrize(
+    ("health", "said"),
+    [
+        (
+            {"sandboxed": True, "contained": False},
+            "processes on this computer. They are separated from each other by bub",
+        ),
+        (
+            {"sandboxed": False, "contained": False},
+            "processes on this computer. They are not separated from your files",
+        ),
+        ({"sandboxed": True, "contained": True}, "containers on this computer."),
+    ],
+)
+@pytest.mark.gen_test
+async def test_the_start_page_says_what_keeps_local_machines_apart(visit, health, said):
+    """And claims nothing that is not so."""
+    tab = await visit("/")
+    answer = {"status": "ok", "provider": "local", **health}
+    await tab.page.route("**/healthz", lambda route: route.fulfill(json=answer))
+    await tab.page.reload()
+    await expect(tab.find("#provider")).to_contain_text(f"The machines here are {said}")
+
+
 @pytest.mark.gen_test
 async def test_a_machine_is_deleted_after_a_question(visit, machine, box, call):
     """The one that was meant goes, and only after a yes."""
