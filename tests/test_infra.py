@@ -113,8 +113,9 @@ class Caddy:
     """The example for Caddy, likewise."""
 
     def __init__(self, folder, certificate, port, upstream, read_timeout):
-        site = {
-            f"{NAME} {{": f"{{\n\tadmin off\n}}\nhttps://{NAME}:{port} {{\n\tbind 127.0.0.1\n"
+        site = {  # without its own redirects from port 80: that is root's, or nginx's
+            f"{NAME} {{": "{\n\tadmin off\n\tauto_https disable_redirects\n}\n"
+            f"https://{NAME}:{port} {{\n\tbind 127.0.0.1\n"
             f"\ttls {certificate}/fullchain.pem {certificate}/privkey.pem",
             "127.0.0.1:8080": f"127.0.0.1:{upstream}",
         }
@@ -382,13 +383,21 @@ def test_the_images_packages_are_pinned_and_what_aether_needs():
         assert requirement.specifier.contains(pinned[requirement.name]), text
 
 
-def test_what_the_images_copy_is_there_and_not_ignored():
-    """A build would fail at the end of a deployment."""
-    allowed = re.findall(r"^!(\S+)$", (INFRA / "server/Dockerfile.dockerignore").read_text(), re.MULTILINE)
-    for sources in re.findall(r"^COPY (?!--from)(.+) \S+$", (INFRA / "server/Dockerfile").read_text(), re.MULTILINE):
-        for source in sources.split():
-            assert (ROOT / source).exists(), source
-            assert any(source == path or source.startswith(path + "/") for path in allowed), source
+@pytest.mark.parametrize(
+    ("dockerfile", "ignore", "context"),
+    [
+        ("server/Dockerfile", "server/Dockerfile.dockerignore", ROOT),
+        ("images/base/Dockerfile", "images/base/.dockerignore", INFRA / "images/base"),
+    ],
+)
+def test_what_the_images_copy_is_there_and_not_ignored(dockerfile, ignore, context):
+    """A build would fail at the end of a deployment; whatever else lies there, such as a key, stays out of it."""
+    everything, *allowed = [line.removeprefix("!") for line in (INFRA / ignore).read_text().splitlines()]
+    assert everything == "*"
+    copied = re.findall(r"^COPY (?!--from)(?:--\S+ )*(.+) \S+$", (INFRA / dockerfile).read_text(), re.MULTILINE)
+    for source in (source for sources in copied for source in sources.split()):
+        assert (context / source).exists(), source
+        assert any(source == path or source.startswith(path + "/") for path in allowed), source
 
 
 @pytest.fixture
