@@ -249,14 +249,15 @@ async def test_the_locale_is_utf_8(machine, terminal):
 @pytest.mark.gen_test
 async def test_the_environment_is_the_machines_and_what_the_client_may_set(machine, user_key, terminal):
     """Its variables arrive whatever is in them, in terminals and commands; nothing but locale and colours is taken."""
-    machine.start(env={**AWKWARD, "LANG": "xx_XX", "HOME": "/nowhere"})
+    machine.start(env={**AWKWARD, "LANG": "xx_XX", "HOME": "/nowhere", "UID": "7", "BASHOPTS": "x", "not.a-name": "1"})
     screen = await terminal()
     assert await screen.run("echo $LANG $COLORTERM; FLY=1 bash -c 'echo $FLY'") == "C.UTF-8 truecolor\n1\n"
     options = {"username": "coder", "client_keys": [user_key], "known_hosts": None, "config": None, "agent_path": None}
     sent = {"LC_TIME": "POSIX", "EVIL": "1", "LD_PRELOAD": "x"}
     async with asyncssh.connect("127.0.0.1", machine.port, env=sent, **options) as connection:
-        text = (await connection.run("env -0")).stdout
-    seen = dict(pair.split("=", 1) for pair in text.split("\0")[:-1])
+        done = await connection.run("env -0")
+    assert done.stderr == ""
+    seen = dict(pair.split("=", 1) for pair in done.stdout.split("\0")[:-1])
     assert {name: seen.get(name) for name in AWKWARD} == AWKWARD
     assert (seen["HOME"], seen["LANG"], seen["LC_TIME"]) == ("/home/coder", "C.UTF-8", "POSIX")
     assert {"/usr/local/go/bin", "/home/coder/.local/bin", "/usr/sbin"} <= set(seen["PATH"].split(":"))
