@@ -234,8 +234,10 @@ smoke_test() {
     FLY_API_TOKEN="$token" AETHER_SSH_PRIVATE_KEY_FILE="$key" .venv/bin/python scripts/smoke.py
     return
   fi
-  flyctl proxy "$port:8080" --app "$server" >&2 &
+  set -m # in a process group of its own, out of Ctrl-C's reach: the machine is destroyed through it
+  flyctl proxy "$port:8080" --app "$server" </dev/null >&2 &
   proxy=$!
+  set +m
   trap 'kill "$proxy" 2>/dev/null || true' EXIT
   .venv/bin/python scripts/smoke.py --url "http://localhost:$port" --password-file "$password"
 }

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Awaitable
@@ -110,7 +111,8 @@ def _login(path: str | None, user: str) -> tuple[str, str] | None:
 async def _started_for_this() -> None:
     """Start a server with this environment, in a deployment of its own, and run against that."""
     program = [sys.executable, str(ROOT / "server.py"), "--port", "0", "--deployment", _name()]
-    server = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    # Ctrl-C is for us alone: the server is needed to destroy the machine.
+    server = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE, start_new_session=True)
     try:
         assert server.stdout is not None
         said = (await server.stdout.readline()).decode()
@@ -123,6 +125,14 @@ async def _started_for_this() -> None:
         await server.wait()
 
 
+async def _interruptible(doing: Awaitable[None]) -> None:
+    """Let every signal that asks for an end go through what must be done before that."""
+    task = asyncio.ensure_future(doing)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    await task
+
+
 def main() -> None:
     """Exit 0 when all went well, 1 when not."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -132,7 +142,9 @@ def main() -> None:
     args = parser.parse_args()
     login = _login(args.password_file, args.user)
     try:
-        asyncio.run(Smoke(args.url, login).run() if args.url else _started_for_this())
+        asyncio.run(_interruptible(Smoke(args.url, login).run() if args.url else _started_for_this()))
+    except asyncio.CancelledError:
+        sys.exit("smoke: interrupted")
     except (SmokeError, TimeoutError) as error:
         sys.exit(f"smoke: failed: {error or 'took too long'}")
 

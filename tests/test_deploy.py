@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -377,6 +378,25 @@ def test_the_smoke_test_without_a_server_starts_one_for_it(fly, program, tmp_pat
     assert fly.deploy(smoke=True, **there) == 0, fly.output
     assert "its terminal runs a command" in fly.output
     assert fly.state["tokens"][0]["flags"]["--expiry"] == ["1h"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_smoke_test_leaves_no_machine(program, tmp_path, number):
+    """Ctrl-C reaches all of a terminal's programs, the server among them; a machine that is forgotten is billed."""
+    port = program("-m", "aether.emulator", "--port", "0", "--token", "T", "--state-dir", str(tmp_path / "emulator"))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    env = {**os.environ, "FLY_API_TOKEN": "T", "FLY_APP_NAME": "app", "FLY_FLAPS_BASE_URL": f"http://127.0.0.1:{port}"}
+    env |= {"AETHER_SSH_HOST": "127.0.0.1", "AETHER_SSH_PRIVATE_KEY_FILE": str(tmp_path / "key")}
+    argv = [sys.executable, ROOT / "scripts/smoke.py"]
+    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True) as smoke:
+        assert any("a machine is created" in line for line in smoke.stdout)
+        os.killpg(smoke.pid, number)
+    assert smoke.returncode != 0
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/apps/app/machines", headers={"Authorization": "Bearer T"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        assert json.load(answer) == []
 
 
 def test_a_smoke_test_that_fails_fails_the_deployment(fly, program, tmp_path):
