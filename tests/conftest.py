@@ -76,8 +76,11 @@ def machine_image() -> Callable[[str], str]:
     return build
 
 
-def succeeds(*command: str) -> bool:
-    return subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+def succeeds(*command: str, within_s: float = 60) -> bool:
+    quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return subprocess.run(command, check=False, timeout=within_s, **quiet).returncode == 0
+    return False
 
 
 def why_no_image(engine: str) -> str:
@@ -90,7 +93,7 @@ def why_no_image(engine: str) -> str:
     dockerfile = (ROOT / "infra/images/base/Dockerfile").read_text()
     base = next((o for o in options if o.startswith("BASE_IMAGE=")), dockerfile.partition("\nARG ")[2]).split()[0]
     base = base.removeprefix("BASE_IMAGE=")
-    if not succeeds(engine, "image", "inspect", base) and not succeeds(engine, "pull", base):
+    if not succeeds(engine, "image", "inspect", base) and not succeeds(engine, "pull", base, within_s=600):
         return f"{engine} cannot fetch {base}"
     argv = [ROOT / "scripts/build-image.sh", "--engine", engine, "--app", "app"]
     argv += ["--no-key", "--no-try", "--", *options]

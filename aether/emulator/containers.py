@@ -125,7 +125,8 @@ class Containers:
 
     def _options(self, listener: socket.socket | None, environment: Mapping[str, str], config: Json) -> list[str]:
         guest = config["guest"]
-        options = [f"--label=aether.emulator={self._owner}", "--hostname=aether"]
+        # What it prints goes to console.log; the engine would keep a copy that grows as long as there is the container.
+        options = [f"--label=aether.emulator={self._owner}", "--hostname=aether", "--log-driver=none"]
         sizes = {"memory": f"--memory={guest['memory_mb']}m", "cpu": f"--cpus={guest['cpus']}"}
         options += [option for kind, option in sizes.items() if kind in self._limits]
         options += [f"--env={name}={value}" for name, value in environment.items() if name and "\0" not in name + value]

@@ -131,6 +131,7 @@ async def test_a_machine_is_a_container_as_its_config_says(engine, name, on):
     options = call.split()
     assert {f"--publish=127.0.0.1:{box.port}:2222", "--memory=1024m", "--cpus=2", "--hostname=aether"} <= set(options)
     assert {"--env=GREETING=hello", f"--env=FLY_MACHINE_ID={box.id}"} <= set(options)
+    assert "--log-driver=none" in options  # or it would be kept twice, and for ever
     assert options[:3] == ["create", "--name", f"aether-{box.id}"]
     assert options[-1] == "registry.fly.io/app/base:latest"
     assert (engine.path / f"aether-{box.id}/fs/etc/ssh/authorized_keys.d/coder").exists()
