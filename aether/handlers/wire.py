@@ -78,6 +78,8 @@ class Wire:
     @classmethod
     def take(cls, stream: IOStream) -> "Wire":
         """Take the socket of a stream that has nothing left to write, with what it has read already."""
+        if stream.closed():  # it has no socket any more
+            raise StreamClosedError()
         sock = stream.socket.dup()
         try:
             reading = asyncio.ensure_future(

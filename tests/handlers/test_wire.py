@@ -54,10 +54,7 @@ def raw(io_loop, machine, base_url):
         host = base_url.removeprefix("http://")
         stream = await TCPClient().connect(*host.split(":"))
         opened.append(stream)
-        path = f"/machines/{(await machine())['id']}/terminal?cols=200"
-        headers = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
-        headers += [f"Host: {host}", f"Sec-WebSocket-Key: {'A' * 22}=="]
-        await stream.write("\r\n".join([f"GET {path} HTTP/1.1", *headers, "", ""]).encode() + early)
+        await stream.write(upgrade(host, f"/machines/{(await machine())['id']}/terminal?cols=200") + early)
         await stream.read_until(b"\r\n\r\n")
         client = Raw(stream)
         await client.until(PROMPT)
@@ -66,6 +63,12 @@ def raw(io_loop, machine, base_url):
     yield connect
     for stream in opened:
         stream.close()
+
+
+def upgrade(host, path):
+    headers = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+    headers += [f"Host: {host}", f"Sec-WebSocket-Key: {'A' * 22}=="]
+    return "\r\n".join([f"GET {path} HTTP/1.1", *headers, "", ""]).encode()
 
 
 def key(data):
@@ -254,4 +257,19 @@ async def test_a_stream_that_is_closed_already_cannot_be_taken():
     far.close()
     with pytest.raises(StreamClosedError):
         Wire.take(stream)
+    assert stream.closed()
+    with pytest.raises(StreamClosedError):
+        Wire.take(stream)
     assert psutil.Process().num_fds() == before
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_is_gone_before_it_is_answered_is_no_error(raw, base_url):
+    """The refusal finds nobody there."""
+    host = base_url.removeprefix("http://")
+    for _ in range(10):
+        client = socket.create_connection(host.split(":"))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        client.sendall(upgrade(host, "/machines/nobody/terminal"))
+        client.close()
+    await raw()  # whose request comes after theirs
