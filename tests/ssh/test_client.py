@@ -163,7 +163,7 @@ async def test_a_server_that_never_comes_up_is_a_timeout(make_link, monkeypatch)
 
 @pytest.mark.gen_test
 async def test_a_connecting_that_is_cancelled_leaves_no_connection_whenever_it_is(host_key, user_key):
-    """A page that is closed meanwhile. (A server in this event loop: then turns of it are few, and all can be tried.)"""
+    """A page that is closed meanwhile. (A server in this event loop: then its turns are few, and all can be tried.)"""
     key = asyncssh.import_private_key(host_key.private)
     server = await asyncssh.listen("127.0.0.1", 0, server_host_keys=[key], server_factory=OpenDoor)
     turns, is_connected = 0, False
