@@ -127,6 +127,39 @@ async def test_a_thousand_frames_at_once_are_taken_in_order(raw):
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"\x81\x82\0\0\0\0\xff\xff", b""),  # a text that is no UTF-8
+        (b"\x88\x84\0\0\0\0\x03\xe8\xff\xff", b""),  # a close whose reason is none
+        (b"\xc1\x80\0\0\0\0", b""),  # compressed, which was not agreed on
+        (b"\x80\x80\0\0\0\0", b""),  # the rest of no message
+        (b"\x09\x80\0\0\0\0", b""),  # a ping in pieces
+        (b"\x89\xfe\0\x80\0\0\0\0", b""),  # a ping of 128 bytes
+        (b"\x81\xff" + struct.pack("!Q", 1 << 30) + bytes(100_000), b"\x88\x11\x03\xf1message too big"),
+    ],
+)
+async def test_what_is_no_message_ends_the_connection_and_the_shell(raw, aether, eventually, sent, answer):
+    """RFC 6455, section 7.1.7."""
+    client = await raw()
+    (entry,) = aether.fleet.entries()
+    await client.stream.write(sent)
+    assert (await client.stream.read_until_close()).endswith(answer)
+    await eventually(lambda: len(entry.terminals) == 0)
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_floods_us_and_reads_nothing_is_not_answered_without_end(raw, aether):
+    """Neither its pings nor its mistakes."""
+    client = await raw()
+    (session,) = aether.fleet.entries()[0].terminals._sessions
+    wire = session._client.ws_connection.stream
+    await client.stream.write(frame("x" * 125, opcode=9) * 100_000)
+    await client.stream.write(frame("{") * 100_000)
+    assert len(wire._unsent) <= 2
+
+
+@pytest.mark.gen_test
 async def test_without_descriptors_left_a_terminal_works_on_the_stream_it_has(raw, monkeypatch):
     """Too many open files are no reason to lose one that is open already."""
 
