@@ -29,17 +29,16 @@ class WiredProtocol(WebSocketProtocol13):
     """Tornado's protocol on a Wire."""
 
     async def _receive_frame_loop(self) -> None:
-        frames = super()._receive_frame_loop()
         try:
             assert self.stream is not None
             while self.stream.writing():  # the answer to the upgrade
                 await self.stream.write(b"")
             wire = Wire.take(self.stream)
         except (StreamClosedError, OSError):  # closed, which the frames find out, too; or there are no descriptors left
-            await frames
+            await super()._receive_frame_loop()
             return
         self.stream = wire  # type: ignore[assignment]
-        await wire.run(frames)
+        await wire.run(super()._receive_frame_loop())
 
     def send_text(self, payload: bytes) -> "asyncio.Future[None]":
         """Send one text message, uncompressed; the future is done when it has left. Raises StreamClosedError.
@@ -78,6 +77,8 @@ class Wire:
     @classmethod
     def take(cls, stream: IOStream) -> "Wire":
         """Take the socket of a stream that has nothing left to write, with what it has read already."""
+        if stream.closed():  # it has no socket any more
+            raise StreamClosedError()
         sock = stream.socket.dup()
         try:
             reading = asyncio.ensure_future(

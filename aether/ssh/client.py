@@ -181,8 +181,8 @@ class SshLink:
 
     async def _attempt(self) -> asyncssh.SSHClientConnection:
         host, port = self._address()
-        connection = await asyncio.wait_for(
-            asyncssh.connect(
+        async with asyncio.timeout(ATTEMPT_TIMEOUT_S):  # wait_for of Python 3.11 may lose the connection at a cancel
+            connection = await asyncssh.connect(
                 host,
                 port,
                 username=self._user,
@@ -197,9 +197,7 @@ class SshLink:
                 compression_algs=None,
                 keepalive_interval=KEEPALIVE_S,
                 keepalive_count_max=KEEPALIVE_COUNT,
-            ),
-            ATTEMPT_TIMEOUT_S,
-        )
+            )
         _send_no_ignored_packets(connection)
         _keep_timer(connection)
         # asyncssh copies what it has not parsed yet for each packet: asyncio's 256 KiB at once cost a fifth of a flood
