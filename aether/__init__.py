@@ -7,7 +7,7 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       page           the page, its content security policy, and xterm.js
       ops            health, readiness, metrics, OpenAPI
       terminal       WebSocket ↔ TerminalSession
-      readahead      ReadAhead: a WebSocket's frames out of what has come
+      wire           Wire: the socket of a terminal's WebSocket
       machines       REST
       base           errors → JSON; who may come in
     openapi        the OpenAPI description of the REST calls                                 (pure)

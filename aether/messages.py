@@ -65,6 +65,7 @@ TERMINAL_QUERY_SCHEMA: dict[str, Any] = {
 }
 
 _encode_string = json.JSONEncoder(ensure_ascii=False).encode  # a string by itself is encoded without any set-up
+_decode_object = json.JSONDecoder().raw_decode
 _CREATE_MACHINE = Draft202012Validator(CREATE_MACHINE_SCHEMA)
 _TERMINAL_QUERY = Draft202012Validator(TERMINAL_QUERY_SCHEMA)
 _TERMINAL = {
@@ -185,6 +186,10 @@ def reconnected() -> str:
 
 def _parse(text: str | bytes) -> Any:
     try:
+        if isinstance(text, str) and text[:1] == "{":  # json.loads would look for white space at both ends, twice a key
+            wanted, end = _decode_object(text)
+            if end == len(text):
+                return wanted
         return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidMessage(f"not valid JSON: {str(error)[:200]}") from error

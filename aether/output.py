@@ -96,7 +96,10 @@ class Output:
         size = len(text) if text.isascii() else len(text.encode())
         self._credit.sent(size, self._loop.time())
         self._unsent_chars += len(message)
-        sent.add_done_callback(lambda _: self._left(size, len(message)))
+        if sent.done():
+            self._left(size, len(message))
+        else:
+            sent.add_done_callback(lambda _: self._left(size, len(message)))
 
     def _left(self, size: int, message_chars: int) -> None:
         """A message has left for the kernel: for a client that does not acknowledge that is as good as drawn."""

@@ -15,6 +15,7 @@ from tornado.tcpserver import TCPServer
 from aether.app import WEBSOCKET_PING_S
 from aether.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
 from aether.handlers import terminal as terminal_handler
+from aether.ssh import client
 
 PROMPT = "coder@aether:~$ "
 ELSEWHERE_BYTES = 256 * 1024  # what sshd, the PTY and the programs' own pipes may hold besides the window
@@ -38,6 +39,30 @@ while left:
     time.sleep(pause)
 print("sha256", digest.hexdigest())
 """
+HUNG_UP = """
+import os, pathlib, signal, sys
+
+def hang_up(number, frame):
+    pathlib.Path("hup").touch()
+    os._exit(0)
+
+signal.signal(signal.SIGHUP, hang_up)
+os.write(1, b"ready")
+while True:
+    try:
+        if sys.argv[1] == "sleep":
+            signal.pause()
+        elif sys.argv[1] == "read":
+            os.read(0, 65536)
+        else:
+            os.write(1, b"x" * 65536)
+    except OSError:  # the terminal is gone already; the signal comes with it
+        pass
+"""
+
+
+def unsent_bytes(wire):
+    return sum(len(data) for data, _ in wire._unsent)
 
 
 class Shell:
@@ -80,7 +105,8 @@ async def test_text_arrives_as_it_was_written_whatever_the_chunks(shell, chunk, 
     seen = [box.tty.text]
     while PROMPT not in "".join(seen[-100:]):
         seen.append(json.loads(await box.tty.connection.read_message())["data"])
-    assert "".join(seen).partition("\x1b[?2004h")[0] == text
+    drawn = "".join(seen).removeprefix("\x1b[?2004l\r")  # readline's, which may come behind the line or before its end
+    assert drawn.partition("\x1b[?2004h")[0] == text
 
 
 @pytest.mark.gen_test
@@ -118,7 +144,7 @@ async def test_a_client_that_never_reads_holds_its_shell_and_no_memory(shell, ev
     for _ in range(3):
         await box.entry.terminals._link.connect()
         assert box.session._output._window.left == 0
-        assert len(stream._write_buffer) <= MAX_WINDOW_BYTES * 1.1
+        assert unsent_bytes(stream) <= MAX_WINDOW_BYTES * 1.1
 
 
 @pytest.mark.gen_test
@@ -271,13 +297,64 @@ async def test_a_client_that_is_silent_for_longer_than_the_ping_time_out_is_let_
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("command", ["yes", "cat >/dev/null", "stty raw; sleep 1000"])
-async def test_a_client_that_vanishes_in_the_middle_of_anything_frees_everything(shell, eventually, command):
-    """A flood, a paste, a paste that nobody reads: the shell gets SIGHUP, and its channel closes."""
+@pytest.mark.parametrize("command", ["sleep 1000", "yes"])
+async def test_a_machine_that_is_silent_for_longer_than_the_keepalives_is_given_up(
+    aether, machine, terminal, until_state, wire, monkeypatch, command
+):
+    """Its terminals are told, in a flood or at rest, no socket stays, and the next terminal has a new connection."""
+    monkeypatch.setattr(client, "KEEPALIVE_S", 0.1)
+    box = await machine()
+    await until_state(box["id"], "running")
+    entry = aether.fleet.find(box["id"])
+    between = wire(entry.machine.ssh_port)
+    entry.machine.ssh_port = port_of(between)
+    tty = await terminal(box["id"])
+    await tty.type(f"echo alive-$((1+1)); {command}\n")
+    await tty.until("alive-2")
+    (carrier,) = entry.terminals._link._carriers
+    transport = carrier.connection._transport
+    between.is_open.clear()
+    assert await tty.until_closed() == 4502
+    assert transport.is_closing()
+    between.is_open.set()
+    assert "again-2" in await (await terminal(box["id"])).run("echo again-$((1+1))")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("command", ["sleep 1000", "yes"])
+async def test_a_machine_that_answers_keepalives_is_not_given_up(shell, monkeypatch, command):
+    """However long it says nothing else, and however much it says."""
+    monkeypatch.setattr(client, "KEEPALIVE_S", 0.02)
     box = await shell()
-    await box.tty.type(f"trap 'echo hup >hup' HUP; echo ready-$((1+1)); {command}\n")
-    await box.tty.until("ready-2")
-    if command != "yes":
+    answers = []
+    (carrier,) = box.entry.terminals._link._carriers
+    request = carrier.connection._make_keepalive_request
+
+    async def ask():
+        await request()
+        answers.append(carrier.connection._keepalive_count)
+
+    monkeypatch.setattr(carrier.connection, "_make_keepalive_request", ask)
+    await box.tty.type(f"echo alive-$((1+1)); {command}\n")
+    while len(answers) < 10:
+        if command == "yes":
+            await box.tty.read()
+        else:
+            await asyncio.sleep(0.001)
+    assert set(answers) == {0}
+    await box.tty.type("\x03")
+    await box.tty.until(PROMPT)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("doing", ["flood", "read", "sleep"])
+async def test_a_client_that_vanishes_in_the_middle_of_anything_frees_everything(shell, eventually, doing):
+    """A flood, a paste, a paste that nobody reads: the program in front gets SIGHUP, and its channel closes."""
+    box = await shell()
+    (box.home / "program.py").write_text(HUNG_UP)
+    await box.tty.type(f"stty raw -echo; {sys.executable} -ESs program.py {doing}\n")
+    await box.tty.until("ready")
+    if doing != "flood":
         for _ in range(20):
             await box.tty.type("x" * 60000)
     channel = box.session._channel
@@ -335,7 +412,7 @@ async def test_a_client_that_lies_about_what_it_has_drawn_fills_no_memory(shell,
         await box.tty.send(type="ack", bytes=1 << 31)
         await asyncio.sleep(0.001)
     await eventually(lambda: box.session._output._window.left == 0)
-    assert len(stream._write_buffer) < 2 << 20
+    assert unsent_bytes(stream) < 2 << 20
 
 
 @pytest.mark.gen_test
@@ -347,7 +424,7 @@ async def test_a_client_that_sends_nonsense_and_reads_nothing_fills_no_memory(sh
     for _ in range(20000):
         box.tty.connection.write_message("{")
     await box.tty.connection.write_message("{")
-    assert len(stream._write_buffer) < 2 << 20
+    assert unsent_bytes(stream) < 2 << 20
 
 
 @pytest.mark.gen_test

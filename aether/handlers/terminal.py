@@ -11,7 +11,7 @@ from aether import messages
 from aether.errors import AetherError, InvalidMessage
 from aether.fleet import Fleet
 from aether.handlers.base import BaseHandler, Doors
-from aether.handlers.readahead import ReadAhead
+from aether.handlers.wire import WiredProtocol
 from aether.messages import TerminalQuery
 from aether.sessions import TerminalSession
 
@@ -55,11 +55,9 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         return {} if self._is_compressed else None
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        """Return Tornado's protocol, which reads ahead."""
+        """Return Tornado's protocol, on a wire of ours."""
         protocol = super().get_websocket_protocol()
-        if isinstance(protocol, WebSocketProtocol13):
-            ReadAhead(protocol)
-        return protocol
+        return WiredProtocol(self, False, protocol.params) if isinstance(protocol, WebSocketProtocol13) else protocol
 
     def open(self, machine_id: str) -> None:
         """Open a shell; on a machine that is starting it waits. Errors come as a message and a close code."""

@@ -201,6 +201,7 @@ class SshLink:
             ATTEMPT_TIMEOUT_S,
         )
         _send_no_ignored_packets(connection)
+        _keep_timer(connection)
         # asyncssh copies what it has not parsed yet for each packet: asyncio's 256 KiB at once cost a fifth of a flood
         with contextlib.suppress(AttributeError):  # another event loop than asyncio's
             setattr(connection._transport, "max_size", READ_BYTES)  # noqa: B010 - in no type
@@ -220,3 +221,11 @@ def _send_no_ignored_packets(connection: asyncssh.SSHClientConnection) -> None:
             send_packet(pkttype, *args, handler=handler)
 
     connection.send_packet = send  # type: ignore[method-assign]
+
+
+def _keep_timer(connection: asyncssh.SSHClientConnection) -> None:
+    """Ask for a sign of life every KEEPALIVE_S, busy or not.
+
+    asyncssh puts the question off with each packet it gets: a timer cancelled and another made for each echo.
+    """
+    connection._reset_keepalive_timer = lambda: None  # type: ignore[method-assign]
