@@ -93,7 +93,7 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
                 self._complaint = self.send(messages.error(f"Invalid message: {where}{error.message}"))
 
     def _answer(self, ping: Ping) -> None:
-        """Show a client that it is heard. It is no activity; while one answer waits for the client, there is no other."""
+        """Show a client that it is heard, which is no activity; for who reads none of the answers there is but one."""
         if self._pong is None or self._pong.done():
             self._pong = self.send(messages.pong(ping.number))
 

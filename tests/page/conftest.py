@@ -12,9 +12,19 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import psutil
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Locator, Page, TimeoutError, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    ConsoleMessage,
+    Locator,
+    Page,
+    TimeoutError,
+    WebSocket,
+    async_playwright,
+    expect,
+)
 from tornado.httpclient import HTTPRequest, HTTPResponse
 from tornado.ioloop import IOLoop
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
@@ -43,6 +53,7 @@ AT_PROMPT = f"""([prompt, count]) => {{
   const screen = ({SCREEN})();
   return screen.endsWith(prompt) && screen.split(prompt).length > count;
 }}"""
+BROKEN = ("WebSocket connection to", "net::ERR")  # what a browser says of a connection that a test has broken
 NOT_OURS = ("GL Driver Message", "task queue exceeded allotted deadline")  # the driver's; xterm.js on a busy computer
 REQUEST_S = 60
 STOP_S = 20
@@ -104,14 +115,20 @@ class Tab:
         self.page = page
         self.complaints: list[str] = []
         self.sent: list[dict[str, Any]] = []
+        self.forgives: tuple[str, ...] = NOT_OURS
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
-        page.on("websocket", lambda socket: socket.on("framesent", lambda text: self.sent.append(json.loads(text))))
+        self.sockets = 0
+        page.on("websocket", self._watch)
 
     def _hear(self, message: ConsoleMessage) -> None:
         """Note errors, among them what the content security policy refuses."""
-        if message.type in ("error", "warning") and not any(text in message.text for text in NOT_OURS):
+        if message.type in ("error", "warning") and not any(text in message.text for text in self.forgives):
             self.complaints.append(f"{message.type}: {message.text}")
+
+    def _watch(self, socket: WebSocket) -> None:
+        self.sockets += 1
+        socket.on("framesent", lambda text: self.sent.append(json.loads(text)))
 
     def find(self, selector: str) -> Locator:
         return self.page.locator(selector)
@@ -133,7 +150,9 @@ class Tab:
 
     async def until_screen(self, *texts: str) -> str:
         """Wait until the terminal shows all of these; return all it shows."""
-        await self.until(f"texts => {{ const screen = ({SCREEN})(); return texts.every(t => screen.includes(t)); }}", texts)
+        await self.until(
+            f"texts => {{ const screen = ({SCREEN})(); return texts.every(t => screen.includes(t)); }}", texts
+        )
         return await self.screen()
 
     async def until_prompt(self, count: int = 1) -> str:
@@ -165,9 +184,13 @@ class Tab:
         """Type a command at the prompt; return what it printed."""
         before = await self.until_prompt()
         await self.type(f"{command}\n")
-        after = await self.until_prompt(1 if command == "clear" else before.count(PROMPT) + 1)
+        after = await self.until_prompt(before.count(PROMPT) + 1)
         _, _, printed = after.removeprefix(before).removesuffix(PROMPT).partition("\n")
         return printed.rstrip()
+
+    def forgive(self, *texts: str) -> None:
+        """Do not mind complaints with these texts, by default those of a broken connection."""
+        self.forgives += texts or BROKEN
 
     async def rest(self) -> None:
         """Wait until what was typed last is a burst of its own: see the page's `keysTyped`."""
@@ -221,10 +244,44 @@ def server(io_loop: IOLoop, make_server: Callable[..., Server]) -> Iterator[Serv
     io_loop.run_sync(program.stop)
 
 
+@pytest.fixture
+def fly(
+    io_loop: IOLoop, make_server: Callable[..., Server], tmp_path: Path
+) -> Iterator[Callable[..., Awaitable[Server]]]:
+    """`await fly("--boot-delay=2")` → a Server whose machines outlive it: they are at an emulator of its own."""
+    running: list[asyncio.subprocess.Process] = []
+    servers: list[Server] = []
+
+    async def start(*flags: str) -> Server:
+        command = (sys.executable, "-m", "aether.emulator", "--port=0", "--token=T", f"--state-dir={tmp_path / 'fly'}")
+        emulator = await asyncio.create_subprocess_exec(*command, *flags, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+        running.append(emulator)
+        assert emulator.stdout is not None
+        url = re.search(r"http://\S+:\d+", (await emulator.stdout.readline()).decode())[0]
+        asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "key")
+        account = {"FLY_API_TOKEN": "T", "FLY_APP_NAME": "app", "FLY_FLAPS_BASE_URL": url}
+        key = {"AETHER_SSH_HOST": "127.0.0.1", "AETHER_SSH_PRIVATE_KEY_FILE": str(tmp_path / "key")}
+        servers.append(program := make_server(**account, **key))
+        await program.start()
+        return program
+
+    async def stop() -> None:
+        for program in servers:
+            await program.stop()
+        for emulator in running:
+            emulator.send_signal(signal.SIGTERM)
+            await emulator.communicate()
+            emulator._transport.close()
+
+    yield start
+    io_loop.run_sync(stop)
+
+
 @pytest.fixture(scope="package")
 def box(io_loop: IOLoop, server: Server) -> dict[str, Any]:
     """The machine of most tests here: its JSON. A test that stops or deletes a machine makes its own."""
-    return io_loop.run_sync(lambda: server.new_machine(name="demo"))
+    found = io_loop.run_sync(lambda: server.new_machine(name="demo"))
+    return {**found, "url": server.url}
 
 
 @pytest.fixture(scope="package")
@@ -252,42 +309,6 @@ def browser(io_loop: IOLoop, need: Callable[[str], str]) -> Iterator[Callable[[s
     io_loop.run_sync(close_all)
 
 
-@pytest.fixture
-def visit(
-    io_loop: IOLoop, browser: Callable[[str], Awaitable[Browser]], server: Server
-) -> Iterator[Callable[..., Awaitable[Tab]]]:
-    """`await visit("/terminal.html")` → a Tab that knows nothing of other tests', and may complain about nothing."""
-    tabs: list[Tab] = []
-
-    async def open_tab(path: str, renderer: str = WITHOUT_WEBGL, url: str = server.url, **options: Any) -> Tab:
-        context = await (await browser(renderer)).new_context(**options)
-        tabs.append(tab := Tab(await context.new_page()))
-        tab.page.set_default_timeout(PATIENCE_MS)
-        await tab.page.goto(url + path)
-        return tab
-
-    async def close_all() -> None:
-        for tab in tabs:
-            await tab.page.context.close()
-
-    yield open_tab
-    io_loop.run_sync(close_all)
-    assert not [complaint for tab in tabs for complaint in tab.complaints]
-
-
-@pytest.fixture
-def enter(visit: Callable[..., Awaitable[Tab]], box: dict[str, Any]) -> Callable[..., Awaitable[Tab]]:
-    """`await enter(WITH_WEBGL)` → a Tab with the box's terminal, or another machine's, at its prompt."""
-
-    async def open_terminal(renderer: str = WITHOUT_WEBGL, machine: dict[str, Any] = box, **options: Any) -> Tab:
-        tab = await visit(f"/terminal.html?machine={machine['id']}", renderer, **options)
-        await tab.until_prompt()
-        await tab.until_status("Connected")
-        return tab
-
-    return open_terminal
-
-
 class Proxy:
     """A TCP proxy that can fail as networks do. All data of both directions goes through it."""
 
@@ -298,6 +319,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self.accepted = 0
         self.is_closed = False
+        self.delay_s = 0.0
         self.url = ""
 
     async def start(self) -> None:
@@ -322,6 +344,7 @@ class Proxy:
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, flows: asyncio.Event) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await source.read(1 << 16):
+                await asyncio.sleep(self.delay_s)  # a long way
                 await flows.wait()
                 sink.write(data)
                 await sink.drain()
@@ -359,3 +382,39 @@ def proxy(io_loop: IOLoop, server: Server) -> Iterator[Proxy]:
     io_loop.run_sync(between.start)
     yield between
     io_loop.run_sync(between.stop)
+
+
+@pytest.fixture
+def visit(
+    io_loop: IOLoop, browser: Callable[[str], Awaitable[Browser]], server: Server, proxy: Proxy, fly: Any
+) -> Iterator[Callable[..., Awaitable[Tab]]]:
+    """`await visit("/terminal.html")` → a Tab that knows nothing of other tests', and may complain about nothing."""
+    tabs: list[Tab] = []
+
+    async def open_tab(path: str, renderer: str = WITHOUT_WEBGL, url: str = server.url, **options: Any) -> Tab:
+        context = await (await browser(renderer)).new_context(**options)
+        tabs.append(tab := Tab(await context.new_page()))
+        tab.page.set_default_timeout(PATIENCE_MS)
+        await tab.page.goto(url + path)
+        return tab
+
+    async def close_all() -> None:
+        for tab in tabs:
+            await tab.page.context.close()
+
+    yield open_tab
+    io_loop.run_sync(close_all)
+    assert not [complaint for tab in tabs for complaint in tab.complaints]
+
+
+@pytest.fixture
+def enter(visit: Callable[..., Awaitable[Tab]], box: dict[str, Any]) -> Callable[..., Awaitable[Tab]]:
+    """`await enter(WITH_WEBGL)` → a Tab with the box's terminal, or another machine's, at its prompt."""
+
+    async def open_terminal(renderer: str = WITHOUT_WEBGL, machine: dict[str, Any] = box, **options: Any) -> Tab:
+        tab = await visit(f"/terminal.html?machine={machine['id']}", renderer, **options)
+        await tab.until_prompt()
+        await tab.until_status("Connected")
+        return tab
+
+    return open_terminal
