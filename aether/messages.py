@@ -58,6 +58,12 @@ ACK_SCHEMA: dict[str, Any] = {
     "required": ["type", "bytes"],
     "properties": {"type": {"const": "ack"}, "bytes": {"type": "integer", "minimum": 0, "maximum": 1 << 31}},
 }
+PING_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["type", "number"],
+    "properties": {"type": {"const": "ping"}, "number": {"type": "integer", "minimum": 0, "maximum": 1 << 31}},
+}
 TERMINAL_QUERY_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -70,7 +76,12 @@ _CREATE_MACHINE = Draft202012Validator(CREATE_MACHINE_SCHEMA)
 _TERMINAL_QUERY = Draft202012Validator(TERMINAL_QUERY_SCHEMA)
 _TERMINAL = {
     kind: (fastjsonschema.compile(schema), Draft202012Validator(schema))
-    for kind, schema in (("input", INPUT_SCHEMA), ("resize", RESIZE_SCHEMA), ("ack", ACK_SCHEMA))
+    for kind, schema in (
+        ("input", INPUT_SCHEMA),
+        ("resize", RESIZE_SCHEMA),
+        ("ack", ACK_SCHEMA),
+        ("ping", PING_SCHEMA),
+    )
 }
 
 
@@ -91,6 +102,13 @@ class Ack(NamedTuple):
     """The client has drawn so many more bytes (of UTF-8) of output."""
 
     bytes: int
+
+
+@dataclass(frozen=True)
+class Ping:
+    """The client wants to know whether it is still heard, and how long the way is."""
+
+    number: int
 
 
 @dataclass(frozen=True)
@@ -139,7 +157,7 @@ def decode_terminal_query(arguments: dict[str, str]) -> TerminalQuery:
     return TerminalQuery(size=size, is_reconnect=wanted.get("reconnect") == 1)
 
 
-def decode_terminal(message: str | bytes) -> Input | Resize | Ack:
+def decode_terminal(message: str | bytes) -> Input | Resize | Ack | Ping:
     """Decode one terminal message from the browser; raise InvalidMessage with the path."""
     wanted = _parse(message)
     kind = wanted.get("type") if isinstance(wanted, dict) else None
@@ -156,6 +174,8 @@ def decode_terminal(message: str | bytes) -> Input | Resize | Ack:
         _check(explain, wanted)
     if kind == "ack":
         return Ack(int(wanted["bytes"]))
+    if kind == "ping":
+        return Ping(int(wanted["number"]))
     if kind == "resize":
         return Resize(cols=int(wanted["cols"]), rows=int(wanted["rows"]))
     try:
@@ -167,6 +187,11 @@ def decode_terminal(message: str | bytes) -> Input | Resize | Ack:
 def output(data: str) -> str:
     """Encode terminal output."""
     return f'{{"type":"output","data":{_encode_string(data)}}}'
+
+
+def pong(number: int) -> str:
+    """Encode the answer to a ping, and to all before it."""
+    return f'{{"type":"pong","number":{number}}}'
 
 
 def error(message: str) -> str:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 BENCH = Path(__file__).parents[1] / "scripts/bench.py"
-SUBCOMMANDS = ["cold", "fleet", "echo", "load", "flood", "bulk", "ctrl-c", "sessions", "paste", "cpu", "all"]
+SUBCOMMANDS = ["cold", "page", "fleet", "echo", "load", "flood", "bulk", "ctrl-c", "sessions", "paste", "cpu", "all"]
 
 
 def bench(*arguments, **env):
@@ -54,6 +54,15 @@ def test_text_arrives_whole():
     done = bench("bulk", "--quick", "--only", "aether", "--aether-runtime", "auto")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("reached  text right") == 3, done.stdout
+
+
+def test_a_page_s_way_to_its_prompt_is_printed(need):
+    """In a real browser, for one that has never been there and for one that has."""
+    need("chromium")
+    done = bench("page", "--quick", "--aether-runtime", "auto")
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if "first paint to prompt" in line]
+    assert all(float(figure) > 0 for figure in line.split()[4:])
 
 
 @pytest.mark.parametrize("peer", ["terminado", "webssh"])

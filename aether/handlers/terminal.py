@@ -12,7 +12,7 @@ from aether.errors import AetherError, InvalidMessage
 from aether.fleet import Fleet
 from aether.handlers.base import BaseHandler, Doors
 from aether.handlers.wire import WiredProtocol
-from aether.messages import TerminalQuery
+from aether.messages import Ping, TerminalQuery
 from aether.sessions import TerminalSession
 
 NOT_SENT_BYTES = 16 * 1024
@@ -33,6 +33,7 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         self.session: TerminalSession | None = None
         self._last_sent: asyncio.Future[None] | None = None
         self._complaint: asyncio.Future[None] | None = None
+        self._pong: asyncio.Future[None] | None = None
         self._closing: asyncio.TimerHandle | None = None
 
     async def get(self, machine_id: str) -> None:
@@ -80,11 +81,20 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         if self.session is None:
             return
         try:
-            self.session.feed(messages.decode_terminal(message))
+            decoded = messages.decode_terminal(message)
+            if isinstance(decoded, Ping):
+                self._answer(decoded)
+            else:
+                self.session.feed(decoded)
         except InvalidMessage as error:
             where = f"{error.path}: " if error.path else ""
             if self._complaint is None or self._complaint.done():  # not more of them than the client reads
                 self._complaint = self.send(messages.error(f"Invalid message: {where}{error.message}"))
+
+    def _answer(self, ping: Ping) -> None:
+        """Show a client that it is heard, which is no activity; for who reads none of the answers there is but one."""
+        if self._pong is None or self._pong.done():
+            self._pong = self.send(messages.pong(ping.number))
 
     def on_close(self) -> None:
         """Hang up the shell of a client that is gone."""

@@ -23,6 +23,7 @@ from benchlib.flood import COLUMNS as FLOOD
 from benchlib.flood import CTRL_C_COLUMNS as CTRL_C
 from benchlib.flood import ctrl_c, flood
 from benchlib.goals import markdown, verdicts
+from benchlib.page import NoBrowser, page
 from benchlib.paste import COLUMNS as PASTE
 from benchlib.paste import paste
 from benchlib.report import Column, table, to_json
@@ -75,6 +76,7 @@ def parser() -> argparse.ArgumentParser:
     choose = found.add_subparsers(dest="what", required=True, metavar="WHAT")
     explained = {
         "cold": "POST /machines → first prompt, and its parts",
+        "page": "a running machine's page in Chromium: address → first paint → prompt",
         "fleet": "time and memory of one sweep over many machines",
         **{name: text for name, (_, _, _, text) in BENCHMARKS.items()},
         "all": "all from echo to cpu, what was to be reached, and a Markdown table",
@@ -101,7 +103,7 @@ def _add_options(one: argparse.ArgumentParser, name: str) -> None:
     add("--aether-runtime", default="sshd", metavar="NAME", help="the emulator's runtime: sshd, auto, bwrap (sshd)")
     if name == "fleet":
         add("--sizes", type=int, nargs="+", default=[250, 500, 1000], help="numbers of machines")
-    if name in ("cold", "fleet"):
+    if name in ("cold", "page", "fleet"):
         return
     add(
         "--only",
@@ -173,6 +175,12 @@ async def run(options: Namespace) -> int:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     if options.what == "cold":
         figures: object = await cold(options.rounds or 15, options.aether_runtime)
+    elif options.what == "page":
+        try:
+            figures = await page(options.rounds or 15, options.aether_runtime)
+        except NoBrowser as error:
+            print(f"page: {error}", file=sys.stderr)
+            return 1
     elif options.what == "fleet":
         figures = await fleet(options.sizes)
     else:

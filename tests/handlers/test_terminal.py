@@ -75,6 +75,22 @@ async def test_an_invalid_message_is_answered_and_the_shell_lives_on(machine, te
 
 
 @pytest.mark.gen_test
+async def test_a_ping_is_answered_behind_the_keys_before_it_and_is_no_activity(machine, terminal, call, clock):
+    """A client that hears nothing for a while can find out whether it is heard; that keeps no machine awake."""
+    box = await machine()
+    tty = await terminal(box["id"])
+    await tty.until(PROMPT)
+    path = f"/machines/{box['id']}"
+    before = json.loads((await call("GET", path)).body)["last_activity_at"]
+    clock.now += 60
+    await tty.send(type="ping", number=7)
+    while (message := await tty.read())["type"] != "pong":
+        pass
+    assert message == {"type": "pong", "number": 7}
+    assert json.loads((await call("GET", path)).body)["last_activity_at"] == before
+
+
+@pytest.mark.gen_test
 async def test_exit_closes_with_1000_after_the_last_output(machine, terminal):
     """A plain exit is a normal closure, with the status as reason."""
     tty = await terminal((await machine())["id"])

@@ -1,0 +1,53 @@
+"""A flood: the tab stays usable, its memory flat, and Ctrl-C ends it."""
+
+import pytest
+
+SECONDS = 10
+FLOOD = r"yes & while read -rsn 1 key; do printf '\e]2;key %s\a' $key; done"
+COUNT_FRAMES = """() => {
+  window.frames_drawn = 0;
+  const count = () => { window.frames_drawn += 1; requestAnimationFrame(count); };
+  count();
+}"""
+
+
+async def heap_bytes(devtools):
+    """Return what the page's objects take, garbage apart."""
+    await devtools.send("HeapProfiler.collectGarbage")
+    return (await devtools.send("Runtime.getHeapUsage"))["usedSize"]
+
+
+@pytest.mark.gen_test
+async def test_a_flood_of_ten_seconds_leaves_the_tab_usable(enter):
+    """Keys are answered, frames are drawn, what was drawn is acknowledged, and memory does not grow."""
+    tab = await enter()
+    devtools = await tab.page.context.new_cdp_session(tab.page)
+    await tab.look(COUNT_FRAMES)
+    await tab.start(FLOOD, "\ny\ny\ny\n")
+    sizes = []
+    for second in range(1, SECONDS + 1):
+        frames, key = await tab.look("() => window.frames_drawn"), "abcdefghijkl"[second]
+        began = await tab.look("() => performance.now()")
+        await tab.press(key)
+        await tab.page.wait_for_function("key => document.title.startsWith(`key ${key}`)", arg=key)
+        await tab.until(
+            "([began, frames]) => performance.now() - began > 1000 && window.frames_drawn > frames + 3", [began, frames]
+        )
+        sizes.append(await heap_bytes(devtools))
+    assert sum(message["bytes"] for message in tab.sent if message["type"] == "ack") > 1 << 20
+    assert max(sizes[3:]) - sizes[3] < 8 << 20
+    await tab.press("Control+c")
+    await tab.until("() => aether.term.buffer.active.length >= 10000")
+    await tab.rest()
+    await tab.type("kill %1; clear; printf qui; echo et\n")
+    await tab.until_screen("quiet")
+
+
+@pytest.mark.gen_test
+async def test_control_c_ends_a_flood(enter):
+    """The prompt is there again, and nothing of the flood comes after it."""
+    tab = await enter()
+    await tab.start("yes", "\ny\ny\ny\n")
+    await tab.press("Control+c")
+    await tab.rest()
+    assert (await tab.start("clear; printf qui; echo et", "quiet")).startswith("quiet")

@@ -1,0 +1,217 @@
+"""What the page says of itself is true, and everybody can read it."""
+
+import json
+
+import pytest
+from playwright.async_api import expect
+
+from aether.machines import MachineState
+
+RATIO = """
+  const part = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const luminance = (rgb) => [0.2126, 0.7152, 0.0722].reduce(
+    (sum, share, place) => sum + share * part(rgb[place] / 255), 0);
+  const ratio = (one, other) => {
+    const [light, dark] = [luminance(one), luminance(other)].sort((a, b) => b - a);
+    return (light + 0.05) / (dark + 0.05);
+  };
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const colour = (text) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = text;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+"""  # WCAG 2.2, "relative luminance" and "contrast ratio"
+POOR_TEXT = f"""() => {{
+  {RATIO}
+  const behind = (node) => {{
+    for (; node; node = node.parentElement) {{
+      const found = colour(getComputedStyle(node).backgroundColor);
+      if (found[3] === 255) return found;
+    }}
+    return [255, 255, 255];
+  }};
+  const isText = (node) => [...node.childNodes].some((child) => child.nodeType === Node.TEXT_NODE && child.data.trim());
+  return [...document.querySelectorAll("body *")]
+    .filter((node) => isText(node) && node.checkVisibility() && !node.matches(":disabled, script, .xterm *"))
+    .filter((node) => ratio(colour(getComputedStyle(node).color), behind(node)) < 4.5)
+    .map((node) => node.textContent);
+}}"""
+POOR_COLOURS = f"""() => {{
+  {RATIO}
+  const {{ background, ...colours }} = readTheme();
+  return ["foreground", "cursor", "red", "green", "yellow", "blue", "magenta", "cyan", "brightBlack"]
+    .filter((name) => ratio(colour(colours[name]), colour(background)) < 4.5);
+}}"""
+HALTED = (MachineState.STOPPING, MachineState.STOPPED)
+DOT = "() => getComputedStyle(document.querySelector('#status .dot')).backgroundColor"
+GREEN = "() => getComputedStyle(document.documentElement).getPropertyValue('--green')"
+
+
+@pytest.fixture
+def own(io_loop, server):
+    """A machine that the test may stop."""
+    return io_loop.run_sync(lambda: server.new_machine(name="own"))
+
+
+async def state_of(server, box):
+    return json.loads((await server.call("GET", f"/machines/{box['id']}")).body)["state"]
+
+
+@pytest.mark.gen_test
+async def test_the_header_names_machine_and_status(enter, box):
+    """As the PRD draws it."""
+    tab = await enter()
+    words = (await tab.find("header").inner_text()).split()
+    assert words[2:6] == ["Machine:", "demo", box["id"][:8], "Status:"]
+    assert words[6] == "Connected"
+    green = await tab.look(GREEN)
+    assert await tab.look(DOT) == f"rgb{tuple(bytes.fromhex(green.strip()[1:]))}"
+
+
+@pytest.mark.gen_test
+async def test_the_round_trip_is_measured(enter, proxy):
+    """A way that is 150 ms longer is shown as such, and a short one as short."""
+    tab = await enter(url=proxy.url)
+    await tab.until("() => state.roundTrip !== null && state.roundTrip < 150")
+    proxy.delay_s = 0.075
+    await tab.look("() => askWhetherHeard()")
+    await tab.until("() => state.roundTrip >= 150")
+    shown = await tab.find("#status-detail").inner_text()
+    assert int(shown.removesuffix(" ms")) >= 150
+
+
+@pytest.mark.gen_test
+async def test_a_machine_that_starts_says_what_it_does_and_for_how_long(visit, fly):
+    """Seconds count, steps have names, and then there is a prompt."""
+    program = await fly("--boot-delay=2")
+    box = json.loads((await program.call("POST", "/machines", {})).body)
+    tab = await visit(f"/terminal.html?machine={box['id']}", url=program.url)
+    await tab.until_status("Starting")
+    await expect(tab.find("#status-detail")).to_have_text("the machine boots, 1 s")
+    await tab.until_prompt()
+    await tab.until_status("Connected")
+
+
+@pytest.mark.gen_test
+async def test_a_stopped_machine_says_who_stopped_it_and_enter_starts_it_again(enter, own, server):
+    """The terminal never just goes dead, and its way back is one key."""
+    tab = await enter(machine=own)
+    await server.call("POST", f"/machines/{own['id']}/stop")
+    await tab.until_status("Stopped")
+    await expect(tab.find("#notice-text")).to_have_text("Machine stopped by user. Press Enter to start it.")
+    await tab.press("Enter")
+    await tab.until_prompt(2)
+    await tab.until_status("Connected")
+    assert await tab.run("echo back") == "back"
+
+
+@pytest.mark.gen_test
+async def test_a_stale_tab_starts_no_machine(enter, own, server):
+    """Not by waking up, not by a reload, not by the Enter of a command that the shell did not live to see."""
+    tab = await enter(machine=own)
+    await tab.find("#power").click()
+    await tab.until_status("Stopped")
+    for event in ("online", "pageshow", "focus"):
+        await tab.look("name => window.dispatchEvent(new Event(name))", event)
+    await tab.look("() => document.dispatchEvent(new Event('visibilitychange'))")
+    await tab.find("#terminal").click()
+    await tab.type("make\n")
+    await tab.until_status("Stopped")
+    assert await state_of(server, own) in HALTED
+    await tab.page.reload()
+    await tab.until_status("Stopped")
+    assert await state_of(server, own) in HALTED
+
+
+@pytest.mark.gen_test
+async def test_after_exit_enter_opens_a_new_shell(enter):
+    """An exit is no lost connection: the page waits to be asked."""
+    tab = await enter()
+    await tab.run("OLD=shell")
+    await tab.type("exit\n")
+    await tab.until_status("Shell exited")
+    await tab.rest()
+    await tab.press("Enter")
+    await tab.until_prompt(3)
+    assert await tab.run('echo "[$OLD]"') == "[]"
+    assert "Connection lost" not in await tab.screen()
+
+
+@pytest.mark.gen_test
+async def test_changes_are_announced_and_seconds_are_not(enter, own, server):
+    """The word is a live region, the countdown and the round trip are outside of it."""
+    tab = await enter(machine=own)
+    await expect(tab.find("[aria-live=polite]")).to_have_text("Connected")
+    await expect(tab.find("[aria-live] #status-detail")).to_have_count(0)
+    await server.call("POST", f"/machines/{own['id']}/stop")
+    await expect(tab.find("[aria-live=polite]")).to_have_text("Stopped")
+    await expect(tab.page.get_by_role("status").filter(has_text="Press Enter")).to_be_visible()
+
+
+@pytest.mark.gen_test
+async def test_screen_readers_get_the_screen_as_text(enter):
+    """A setting, remembered."""
+    tab = await enter()
+    await tab.find("#open-settings").click()
+    await tab.find("#set-reader").check()
+    await tab.press("Escape")
+    await tab.run("echo readable")
+    await expect(tab.find(".xterm-accessibility-tree > div").filter(has_text="readable").first).to_be_attached()
+    await tab.page.reload()
+    await tab.until_prompt()
+    await expect(tab.find(".xterm-accessibility")).to_be_attached()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_text_is_readable_on_its_ground(enter, own, scheme):
+    """WCAG AA, 4.5 to 1: terminal, notice, settings and start page, in both schemes."""
+    tab = await enter(machine=own, color_scheme=scheme)
+    assert await tab.look(POOR_COLOURS) == []
+    assert await tab.look(POOR_TEXT) == []
+    await tab.find("#open-settings").click()
+    assert await tab.look(POOR_TEXT) == []
+    await tab.press("Escape")
+    await tab.find("#power").click()
+    await tab.until_status("Stopped")
+    assert await tab.look(POOR_TEXT) == []
+    await tab.find(".back").click()
+    await expect(tab.find("#list")).to_be_visible()
+    assert await tab.look(POOR_TEXT) == []
+
+
+@pytest.mark.gen_test
+async def test_the_page_follows_the_scheme_while_it_is_open(enter):
+    """Night falls on terminals, too."""
+    tab = await enter(color_scheme="light")
+    light = await tab.look("() => aether.term.options.theme.background")
+    await tab.page.emulate_media(color_scheme="dark")
+    await tab.until("light => aether.term.options.theme.background !== light", light)
+    dark = await tab.look("() => aether.term.options.theme.background")
+    await expect(tab.find("#terminal-view")).to_have_css("background-color", f"rgb{tuple(bytes.fromhex(dark[1:]))}")
+
+
+@pytest.mark.gen_test
+async def test_everything_works_from_the_keyboard(visit, server):
+    """From the start page into a new machine, out of the terminal to the buttons, and back."""
+    tab = await visit("/terminal.html")
+    await tab.find("#list-title").wait_for()
+    await tab.press("Tab")
+    await expect(tab.find("#new-name")).to_be_focused()
+    await tab.type("by-hand")
+    await tab.press("Enter")
+    await tab.page.wait_for_url("**/terminal.html?machine=*")
+    assert await tab.run("echo typed") == "typed"
+    await tab.press("Control+Shift+Enter")
+    await expect(tab.find("#open-settings")).to_be_focused()
+    await tab.press("Tab", "Enter")  # the Stop button
+    await tab.until_status("Stopped")
+    await tab.press("Tab", "Enter")  # the notice's: Start machine
+    await tab.until_prompt(2)
+    await expect(tab.find(".xterm-helper-textarea")).to_be_focused()
+    await tab.press("Control+Shift+Enter", "Enter")
+    await expect(tab.find("#settings")).to_be_visible()
+    await tab.press("Escape")
+    await expect(tab.find(".xterm-helper-textarea")).to_be_focused()
