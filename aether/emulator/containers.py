@@ -44,7 +44,7 @@ class Containers:
         program = shutil.which(name)
         if program is None:
             raise SandboxError(f"the runtime '{name}' needs {name}, which is not installed; install it, or use 'auto'")
-        engine = Engine(program)
+        engine = Engine(program, state_dir)
         try:
             containers = cls(engine, state_dir, await engine.limits())
             await containers._clean()

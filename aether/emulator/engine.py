@@ -7,7 +7,7 @@ import os
 import tarfile
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 _HOME = "home/coder"
 _USER_ID = 1000
@@ -24,10 +24,11 @@ class EngineError(Exception):
 
 
 class Engine:
-    """One engine's program."""
+    """One engine's program, run in a directory of ours: podman leaves a file `oom` where it is when memory runs out."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, directory: Path | None = None) -> None:
         self.program = program
+        self._directory = directory
 
     async def call(self, *arguments: str, stdin: bytes = b"") -> str:
         """Run a command and answer what it printed, without the line end; EngineError."""
@@ -76,6 +77,7 @@ class Engine:
                 stdin=pipe,
                 stdout=pipe,
                 stderr=pipe,
+                cwd=self._directory,
                 env=client_environment(os.environ),
                 start_new_session=True,
             )

@@ -45,6 +45,14 @@ async def test_a_run_answers_status_and_streams(engine):
 
 
 @pytest.mark.gen_test
+async def test_what_an_engine_leaves_lies_in_a_directory_of_ours(engine, tmp_path):
+    """Not where the server happens to be: podman writes a file there when a machine's memory runs out."""
+    own = tmp_path / "own"
+    own.mkdir()
+    assert await Engine(engine("pwd").program, own).call("info") == str(own)
+
+
+@pytest.mark.gen_test
 async def test_an_engine_that_hangs_is_given_up(engine, marker, sleepers, monkeypatch):
     """It must not hang whoever stops a machine, or the server's start."""
     monkeypatch.setattr("aether.emulator.engine._LIMIT_S", 0.2)
