@@ -222,8 +222,12 @@ def _send_no_ignored_packets(connection: asyncssh.SSHClientConnection) -> None:
 
 
 def _keep_timer(connection: asyncssh.SSHClientConnection) -> None:
-    """Ask for a sign of life every KEEPALIVE_S, busy or not.
+    """Ask for a sign of life every KEEPALIVE_S, busy or not; every packet is one.
 
     asyncssh puts the question off with each packet it gets: a timer cancelled and another made for each echo.
     """
-    connection._reset_keepalive_timer = lambda: None  # type: ignore[method-assign]
+
+    def note_alive() -> None:
+        connection._keepalive_count = 0
+
+    connection._reset_keepalive_timer = note_alive  # type: ignore[method-assign]
