@@ -6,11 +6,13 @@ stream in between → `output.Output`, which holds the shell back where the clie
 Why it is as it is, by `scripts/bench.py` (each kept because it paid there):
 - One SSH connection a machine, a channel a terminal: the key exchange and the fork, some 200 ms, are paid once.
 - aes-gcm before chacha20, one packet a key, reads that asyncssh need not copy again and again: `ssh.client`.
-- Frames read ahead and written without a task each, keys checked by a compiled validator: `handlers`, `messages`.
+- Frames read and written on a wire of ours, keys checked by a compiled validator: `handlers.wire`, `messages`.
+- What leads to the next write comes first, what is only noted comes after it.
 - The SSH window follows the client's screen, and the kernel keeps little: Ctrl-C in a flood is answered at once, where
   OpenSSH's own client at 200 KB/s first shows seconds of old output: `output`, `flow`, `handlers.terminal`.
 - Collections of garbage are rare and spare what was there at the start: `server.py`.
-uvloop takes 3 % off an echo, which is not worth a second event loop to test.
+uvloop takes nothing off an echo any more: half of what is left is Python, a quarter the waking of processes.
+JSON text frames add 8 % to the bytes of text, and little to the time: the protocol stays as it is.
 """
 
 import asyncio
