@@ -35,6 +35,7 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         self._last_sent: asyncio.Future[None] | None = None
         self._complaint: asyncio.Future[None] | None = None
         self._pong: asyncio.Future[None] | None = None
+        self._heard = 0
         self._closing: asyncio.TimerHandle | None = None
 
     async def get(self, machine_id: str) -> None:
@@ -84,7 +85,7 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         try:
             decoded = messages.decode_terminal(message)
             if isinstance(decoded, Ping):
-                self._answer(decoded)
+                self._answer(decoded.number)
             else:
                 self.session.feed(decoded)
         except InvalidMessage as error:
@@ -92,10 +93,13 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
             if self._complaint is None or self._complaint.done():  # not more of them than the client reads
                 self._complaint = self.send(messages.error(f"Invalid message: {where}{error.message}"))
 
-    def _answer(self, ping: Ping) -> None:
-        """Show a client that it is heard, which is no activity; for who reads none of the answers there is but one."""
+    def _answer(self, number: int) -> None:
+        """Show a client that it is heard, which is no activity; for who reads no answers there is but one."""
+        self._heard = number
         if self._pong is None or self._pong.done():
-            self._pong = self.send(messages.pong(ping.number))
+            self._pong = self.send(messages.pong(number))
+            if self._pong is not None:  # what was asked while this waited is answered behind it
+                self._pong.add_done_callback(lambda _: self._heard == number or self._answer(self._heard))
 
     def on_close(self) -> None:
         """Hang up the shell of a client that is gone."""
