@@ -5,6 +5,7 @@ import asyncio
 import gc
 import json
 import logging
+import os
 import signal
 import socket
 import sys
@@ -47,6 +48,7 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(_complain(str(error), 2))
     _configure_log(settings.log_format)
+    os.environ.setdefault("LOGNAME", "aether")  # asyncssh asks who we are, in vain where a container's user has no name
     sys.exit(asyncio.run(serve(settings)))
 
 

@@ -13,6 +13,7 @@ from tornado.web import Application
 
 from aether import __version__, openapi
 from aether.emulator.api import Emulator
+from aether.emulator.containers import ENGINES
 from aether.fleet import Fleet
 from aether.fly.client import FlyClient
 from aether.fly.config import Birth, SshNetwork
@@ -104,6 +105,9 @@ class Aether:
         """Say in a few words where machines are."""
         if self._emulator is None:
             return f"machines are in the Fly app {self._settings.fly_app_name}"
+        if self._settings.emulator_runtime in ENGINES:
+            kind = f"containers of {self._settings.emulator_runtime}"
+            return f"no Fly account is configured, so machines are {kind} on this computer"
         kept = "separated by bubblewrap, which is no security sandbox" if self._emulator.sandboxed else "no sandbox"
         return f"no Fly account is configured, so machines are local processes on this computer ({kept})"
 
@@ -113,6 +117,7 @@ class Aether:
             "status": "ok",
             "provider": "local" if emulator else "fly",
             "sandboxed": emulator.sandboxed if emulator else None,
+            "contained": self._settings.emulator_runtime in ENGINES if emulator else None,
         }
 
     def _doors(self) -> Doors:

@@ -7,7 +7,7 @@ explains what is wrong.
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import fastjsonschema
 from jsonschema import Draft202012Validator
@@ -85,23 +85,20 @@ _TERMINAL = {
 }
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(NamedTuple):
     """Keys for the shell, as the UTF-8 bytes that go down the PTY."""
 
     data: bytes
 
 
-@dataclass(frozen=True)
-class Resize:
+class Resize(NamedTuple):
     """A new window size in character cells."""
 
     cols: int
     rows: int
 
 
-@dataclass(frozen=True)
-class Ack:
+class Ack(NamedTuple):
     """The client has drawn so many more bytes (of UTF-8) of output."""
 
     bytes: int

@@ -1,7 +1,8 @@
 """Output: what a shell wrote, on its way to the client's screen.
 
 One incremental UTF-8 decoder per PTY → `Client.send`. The first output in a turn of the event loop is sent at once, so
-an echo waits for nothing; what else comes in that turn is sent as one message: a flood is not a thousand of them.
+an echo waits for nothing; what else comes in that turn is sent as one message: a flood is not a thousand of them. Nor
+is what a program writes byte by byte to a client that does not read: a message that waits takes a kilobyte of its own.
 
 Nothing on this way is held back and kept: the shell itself is held, by its SSH channel's window, which is granted anew
 only as the client draws (`flow.Credit`). asyncssh's own pausing bounds less: it grants a whole window at each resume. A
@@ -18,6 +19,7 @@ from aether.flow import Credit
 from aether.ssh.window import ReceiveWindow
 
 MAX_MESSAGE_CHARS = 64 * 1024  # a slow client can acknowledge, and draw, only whole messages
+MAX_UNSENT_MESSAGES = 64
 
 
 class Client(Protocol):
@@ -41,9 +43,10 @@ class Output:
         self._window: ReceiveWindow | None = None
         self._has_acks = False
         self._unsent_chars = 0  # of messages, which are longer than the output in them
+        self._unsent_messages = 0
         self._is_closed = False
-        self._gathered_bytes = 0
-        self._gathered: list[str] | None = None  # None: nothing was sent in this turn of the loop
+        self._gathered: bytearray | None = None  # None: nothing was sent in this turn of the loop
+        self._is_held = False  # what was gathered, until fewer messages wait
 
     def hold(self, window: ReceiveWindow) -> None:
         """Grant what the shell may write by this window."""
@@ -51,15 +54,13 @@ class Output:
 
     def take(self, data: bytes) -> None:
         """The shell wrote."""
-        text = self._decoder.decode(data)
         if self._gathered is not None:
-            self._gathered.append(text)
-            self._gathered_bytes += len(data)  # received, for the credit, once it is sent: it is never in neither count
+            self._gathered += data  # received, for the credit, once it is sent: it is never in neither count
         else:
-            self._gathered = []
-            self._loop.call_soon(self._flush)
             self._credit.received(len(data))
-            self._send(text)
+            self._send(self._decoder.decode(data))
+            self._gathered = bytearray()
+            self._loop.call_soon(self._flush)
 
     def acknowledged(self, size: int) -> None:
         """The client has drawn `size` more bytes of UTF-8; from now on only it says what is drawn."""
@@ -69,20 +70,27 @@ class Output:
 
     def finish(self) -> None:
         """The shell writes no more: half a character at the end is shown as such."""
-        self._flush()
+        self._send_gathered()
         self._send(self._decoder.decode(b"", final=True))
 
     def close(self) -> None:
         """Send what was gathered, and nothing after that."""
-        self._flush()
+        self._send_gathered()
         self._is_closed = True
 
     def _flush(self) -> None:
+        """Send what was gathered in this turn, or gather on where too many messages wait already."""
+        if self._unsent_messages < MAX_UNSENT_MESSAGES:
+            self._send_gathered()
+        else:
+            self._is_held = True
+
+    def _send_gathered(self) -> None:
         gathered, self._gathered = self._gathered, None
-        self._credit.received(self._gathered_bytes)
-        self._gathered_bytes = 0
+        self._is_held = False
         if gathered:
-            self._send("".join(gathered))
+            self._credit.received(len(gathered))
+            self._send(self._decoder.decode(bytes(gathered)))
 
     def _send(self, text: str) -> None:
         for start in range(0, len(text), MAX_MESSAGE_CHARS):
@@ -96,6 +104,7 @@ class Output:
         size = len(text) if text.isascii() else len(text.encode())
         self._credit.sent(size, self._loop.time())
         self._unsent_chars += len(message)
+        self._unsent_messages += 1
         if sent.done():
             self._left(size, len(message))
         else:
@@ -104,10 +113,13 @@ class Output:
     def _left(self, size: int, message_chars: int) -> None:
         """A message has left for the kernel: for a client that does not acknowledge that is as good as drawn."""
         self._unsent_chars -= message_chars
+        self._unsent_messages -= 1
         if self._has_acks:
             self._grant()
         else:
             self._drawn(size)
+        if self._is_held:
+            self._flush()
 
     def _drawn(self, size: int) -> None:
         self._credit.drawn(size, self._loop.time())

@@ -21,7 +21,7 @@ import asyncssh
 
 from aether import messages
 from aether.activity import ActivityPublisher
-from aether.errors import AetherError, LimitExceeded, SshError
+from aether.errors import AetherError, LimitExceeded, MachineNotRunning, SshError
 from aether.messages import Ack, Input, Resize, TerminalQuery
 from aether.output import Client, Output
 from aether.ssh.window import ReceiveWindow
@@ -71,6 +71,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         self._loop = asyncio.get_running_loop()
         self._resizing: asyncio.TimerHandle | None = None
         self._is_over = False
+        self._is_lost = False
         self._exit_reason = ""
         self._has_exited = False
 
@@ -95,12 +96,12 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
             self._type(message.data)
 
     def _type(self, data: bytes) -> None:
-        self._activity.note_input()
         self._resize()  # before the keys that came after it
         if self._shell is None or self._is_blocked:
             self._pending_input += data
         else:
             self._shell.write(data)
+        self._activity.note_input()
         buffered_bytes = 0 if self._shell is None else self._shell.get_write_buffer_size()
         if len(self._pending_input) + buffered_bytes > MAX_PENDING_INPUT_BYTES:
             self.end(LimitExceeded("the program in the terminal does not read its input; reconnect and paste less"))
@@ -144,8 +145,12 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
     async def _open(self, attach: Callable[["TerminalSession"], Awaitable[object]]) -> None:
         try:
             await attach(self)
-        except AetherError as error:
+            if self._is_lost:
+                await self._end_lost()
+        except MachineNotRunning as error:
             self.end(error)
+        except AetherError as error:  # perhaps the machine stopped
+            self.end(await self._diagnose() or error)
         except Exception:
             log.exception("a terminal could not be opened")
             self.end(AetherError("the server failed to open a terminal; its log says why"))
@@ -154,7 +159,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """The channel exists; the shell is not started yet."""
-        self._channel = chan
+        self._channel, self._is_lost = chan, False
         self._output.hold(ReceiveWindow(chan))
         if self._is_over:
             chan.abort()
@@ -186,8 +191,8 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """The shell wrote."""
-        self._activity.note_output()
         self._output.take(data)
+        self._activity.note_output()
 
     def exit_status_received(self, status: int) -> None:
         """The shell exited."""
@@ -204,6 +209,8 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         error = self._ended_error()
         if error is not None or self._has_exited:
             self.end(error, self._exit_reason)
+        elif self._task is not None and not self._task.done():
+            self._is_lost = True  # which the task that opens the shell tells
         elif not self._is_over:
             self._task = asyncio.create_task(self._end_lost(), name="find out why a shell is gone")
 

@@ -118,8 +118,8 @@ class Settings:
     emulator_runtime: str = _setting(
         "AETHER_EMULATOR_RUNTIME",
         "auto",
-        "what local machines run in: `auto`, `bwrap`, `plain`, or `sshd`: bwrap with OpenSSH's server",
-        _one_of("auto", "bwrap", "plain", "sshd"),
+        "local machines run in: `auto`, `bwrap`, `plain`, `sshd` (bwrap, OpenSSH), `podman` or `docker` (their image)",
+        _one_of("auto", "bwrap", "plain", "sshd", "podman", "docker"),
     )
     compression: str = _setting(
         "AETHER_COMPRESSION", "off", "`on`: compress terminal messages, for thin lines", _one_of("off", "on")

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from aether.app import Aether
 from aether.settings import Settings, load
 
 BRACKETED_PASTE = re.compile(r"\x1b\[\?2004(h|l\r)")  # readline's, around each prompt
+ROOT = Path(__file__).parent.parent
+MACHINE_IMAGE = "registry.fly.io/app/base:latest"  # what the tests' machines have in their config
 NOISY_LOGGERS = ("aether", "asyncio", "tornado.application", "tornado.general")
 
 
@@ -53,6 +56,50 @@ def need() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def machine_image() -> Callable[[str], str]:
+    """`machine_image("podman")` → the machines' image, built once; skips where that engine does not work.
+
+    It stays for the next run. AETHER_TEST_BUILD_OPTIONS are options of its build, such as another BASE_IMAGE.
+    """
+    reasons: dict[str, str] = {}
+
+    def build(engine: str) -> str:
+        if engine not in reasons:
+            reasons[engine] = why_no_image(engine)
+        if reasons[engine]:
+            pytest.skip(reasons[engine])
+        return MACHINE_IMAGE
+
+    return build
+
+
+def succeeds(*command: str, within_s: float = 60) -> bool:
+    quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return subprocess.run(command, check=False, timeout=within_s, **quiet).returncode == 0
+    return False
+
+
+def why_no_image(engine: str) -> str:
+    """Build the machines' image; return why that cannot be done here, if so."""
+    if shutil.which(engine) is None:
+        return f"{engine} is not installed"
+    if not succeeds(engine, "info"):
+        return f"{engine} does not work here"
+    options = os.environ.get("AETHER_TEST_BUILD_OPTIONS", "").split()
+    dockerfile = (ROOT / "infra/images/base/Dockerfile").read_text()
+    base = next((o for o in options if o.startswith("BASE_IMAGE=")), dockerfile.partition("\nARG ")[2]).split()[0]
+    base = base.removeprefix("BASE_IMAGE=")
+    if not succeeds(engine, "image", "inspect", base) and not succeeds(engine, "pull", base, within_s=600):
+        return f"{engine} cannot fetch {base}"
+    argv = [ROOT / "scripts/build-image.sh", "--engine", engine, "--app", "app"]
+    argv += ["--no-key", "--no-try", "--", *options]
+    done = subprocess.run(argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout[-3000:]
+    return ""
 
 
 def open_files() -> dict[int, str]:

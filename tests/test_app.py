@@ -64,3 +64,16 @@ async def test_a_key_that_cannot_be_used_refuses_the_start(tmp_path, io_loop):
     with pytest.raises(UserKeyError):
         await Aether(load([], {"AETHER_SSH_PRIVATE_KEY": "nonsense", "AETHER_STATE_DIR": str(tmp_path)})).start()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.gen_test
+async def test_whoever_starts_the_server_is_told_that_machines_are_containers(tmp_path, io_loop, monkeypatch):
+    """Once the engine answers; this one has none."""
+    (tmp_path / "podman").write_text("#!/bin/sh\n[ $1 != info ] || echo '[cpu memory]'\n")  # a mock: most lack podman
+    (tmp_path / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    aether = Aether(load(["--emulator-runtime", "podman"], {"AETHER_STATE_DIR": str(tmp_path / "state")}))
+    await aether.start()
+    assert aether.where().endswith("so machines are containers of podman on this computer")
+    assert aether._health()["contained"] is True  # from which the page knows
+    await aether.stop()

@@ -56,6 +56,7 @@ async def test_a_machine_is_pending_until_somebody_is_told_of_it(aether, at_fly,
 async def test_what_a_killed_server_left_is_destroyed_once_no_create_can_be_under_way(aether, orphan, clock):
     """Until then it may be the machine of another server that is about to answer."""
     fly_id = await orphan()
+    await aether._client.wait(fly_id, "started", 30)
     await aether.reconciler.reconcile()
     assert (aether.fleet.list(), (await aether._client.get(fly_id)).state) == ([], "started")
     clock.now += PENDING_S + 60

@@ -124,6 +124,27 @@ async def test_one_command_gives_a_terminal_and_one_line_with_the_url(run, ask, 
     assert await (await prompt(server.url, box["id"])).run("echo $((6*7))") == "42\n"
 
 
+NAMELESS = """
+import os, pwd, runpy
+
+def getpwuid(number):
+    raise KeyError(number)
+
+pwd.getpwuid = getpwuid
+for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+    os.environ.pop(name, None)
+runpy.run_path("server.py", run_name="__main__")
+"""
+
+
+@pytest.mark.gen_test
+async def test_a_user_without_a_name_can_run_it(run, ask, prompt):
+    """As with `docker run --user 12345`: asyncssh asks for it."""
+    server = await run("-c", NAMELESS, "--port", "0")
+    _, box = await ask(server.url, "POST", "/machines")
+    await prompt(server.url, box["id"])
+
+
 @pytest.mark.gen_test
 async def test_terminals_over_openssh(run, ask, prompt, need):
     """Local machines may run the SSH server that real ones run; a terminal shows no difference."""

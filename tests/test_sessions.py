@@ -6,10 +6,10 @@ import json
 import pytest
 
 from aether import sessions
-from aether.errors import MachineStopped
+from aether.errors import MachineNotRunning, MachineStopped, SshError
 from aether.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
 from aether.messages import Ack, Input, Resize, TerminalQuery
-from aether.output import MAX_MESSAGE_CHARS
+from aether.output import MAX_MESSAGE_CHARS, MAX_UNSENT_MESSAGES
 from aether.sessions import MAX_PENDING_INPUT_BYTES, TerminalSession
 
 
@@ -185,6 +185,35 @@ async def test_a_lot_of_output_comes_in_messages_that_a_slow_client_can_take(mak
 
 
 @pytest.mark.gen_test
+async def test_output_in_many_small_pieces_does_not_wait_in_as_many_messages(make, client):
+    """A program that writes byte by byte, a client that does not read: a message takes more than its byte."""
+    session, text = make(), "é日" * 1000
+    for number in range(len(text.encode())):
+        session.data_received(text.encode()[number : number + 1], None)
+        await asyncio.sleep(0)
+    assert len(client.said) == MAX_UNSENT_MESSAGES
+    assert text.startswith(client.text)
+    await client.drain()
+    assert len(client.said) == MAX_UNSENT_MESSAGES + 1
+    assert client.text == text
+    session.data_received(b"more", None)
+    assert client.text == f"{text}more"
+
+
+@pytest.mark.gen_test
+async def test_what_was_held_back_comes_before_the_end(make, client):
+    """Also to a client that still does not read."""
+    session = make()
+    for number in range(1000):
+        session.data_received(b"%d " % number, None)
+        await asyncio.sleep(0)
+    session.exit_status_received(0)
+    session.connection_lost(None)
+    assert client.text == "".join(f"{number} " for number in range(1000))
+    assert client.ended[0] == 1000
+
+
+@pytest.mark.gen_test
 async def test_what_was_gathered_comes_before_the_end(make, client):
     """The last lines of a program are often the ones that matter."""
     session = make()
@@ -268,6 +297,56 @@ async def test_a_connection_that_broke_because_the_machine_stopped_is_told_as_th
     session.connection_lost(None)
     await session.wait_ended()
     assert client.ended == (4410, "Machine stopped because it ran out of memory.")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("is_made", [True, False])
+@pytest.mark.parametrize(
+    ("diagnosis", "code"), [(MachineStopped("Machine stopped because it ran out of memory."), 4410), (None, 4502)]
+)
+async def test_a_shell_that_does_not_open_because_the_machine_stopped_is_told_as_that(
+    make, client, diagnosis, code, is_made
+):
+    """The connection may be lost before or after the channel is there."""
+    session = make(diagnosis=diagnosis, is_started=False)
+
+    async def attach(session):
+        if is_made:
+            session.connection_lost(ConnectionResetError())
+        raise SshError("the machine's SSH server refused a terminal")
+
+    session.open(attach)
+    await session.wait_ended()
+    assert client.ended[0] == code
+    assert "stopped" in client.ended[1] or "refused" in client.ended[1]
+
+
+@pytest.mark.gen_test
+async def test_a_shell_that_is_killed_as_it_opens_is_an_end(make, client):
+    """Its channel is closed before we hear that it was opened."""
+    session = make(is_started=False)
+
+    async def attach(session):
+        session.exit_signal_received("KILL", False, "", "")
+        session.connection_lost(None)
+        session.session_started()
+
+    session.open(attach)
+    await session.wait_ended()
+    assert client.ended == (1000, "shell was ended by signal KILL")
+
+
+@pytest.mark.gen_test
+async def test_a_machine_that_does_not_run_is_no_reason_to_ask_further(make, client):
+    """4409 stays 4409: nothing stopped under an open terminal."""
+    session = make(diagnosis=MachineStopped("Machine stopped by user."), is_started=False)
+
+    async def attach(session):
+        raise MachineNotRunning("start it")
+
+    session.open(attach)
+    await session.wait_ended()
+    assert client.ended == (4409, "start it")
 
 
 @pytest.mark.gen_test

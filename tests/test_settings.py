@@ -75,8 +75,8 @@ def test_a_half_configured_fly_is_refused_with_what_is_missing(missing, named):
         ({"AETHER_PORT": "70000"}, "from 0 to 65535"),
         ({"AETHER_CPU_KIND": "quantum"}, "shared, performance"),
         (
-            {"AETHER_EMULATOR_RUNTIME": "docker"},
-            "choose one of auto, bwrap, plain, sshd",
+            {"AETHER_EMULATOR_RUNTIME": "lxc"},
+            "choose one of auto, bwrap, plain, sshd, podman, docker",
         ),
         ({"AETHER_IDLE_TIMEOUT_S": "0"}, "AETHER_IDLE_TIMEOUT_S"),
         ({"AETHER_IDLE_TIMEOUT_S": "nan"}, "AETHER_IDLE_TIMEOUT_S"),

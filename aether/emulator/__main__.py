@@ -40,9 +40,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--runtime",
-        choices=("auto", "bwrap", "plain", "sshd", "fast"),
+        choices=("auto", "bwrap", "plain", "sshd", "podman", "docker", "fast"),
         default="auto",
-        help="sshd: bwrap with OpenSSH's server; fast: no processes, no SSH (default: auto)",
+        help="sshd: bwrap with OpenSSH's server; podman, docker: their images; fast: states only (default: auto)",
     )
     for name, text in _DELAYS.items():
         parser.add_argument(f"--{name}-delay", type=float, default=0.0, metavar="SECONDS", help=f"{text} (default: 0)")

@@ -16,7 +16,6 @@ from pathlib import Path
 from tornado.httpserver import HTTPServer
 
 from aether.emulator.edge import Edge
-from aether.emulator.fast import FastRuntime
 from aether.emulator.faults import Faults
 from aether.emulator.ledger import Ledger
 from aether.emulator.limits import RateLimits
@@ -27,7 +26,8 @@ from aether.emulator.requests import ApiError, check_create, ssh_port
 from aether.emulator.rootfs import Trash
 from aether.emulator.routes import application
 from aether.emulator.runtime import Host, Runtime
-from aether.emulator.sandbox import Sandbox, SandboxError
+from aether.emulator.runtimes import choose
+from aether.emulator.sandbox import SandboxError
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +45,8 @@ class Emulator:
 
     Args:
         state_dir: where machines are kept; another emulator on the same directory has them, stopped.
-        runtime: "auto", "bwrap" or "plain" processes; "sshd": with OpenSSH's server, under bubblewrap; or "fast":
-            machines that are states only.
+        runtime: "auto", "bwrap", "plain": processes; "sshd": with OpenSSH's server; "podman", "docker": containers of
+            their images; "fast": states only.
         clock: the time, in seconds since the epoch.
         sleep: how delays, leases and waits pass that time; a `VirtualClock` is both.
         options: how it behaves where Fly is slow, unknown, or has changed.
@@ -88,7 +88,7 @@ class Emulator:
             trash = Trash(self._state_dir / "trash", is_threaded=self._runtime != "fast")
             await trash.empty()
             runtime = await self._choose()
-            self.sandboxed = runtime.is_bwrap
+            self.sandboxed = runtime.is_contained
             edge = Edge(self._runtime == "fast", self.options.shared_ports)
             self._host = Host(runtime, trash, self.options, self.faults, self._sleep, edge)
             await self._recover()
@@ -170,10 +170,8 @@ class Emulator:
         return {machine.id: (machine.ledger.app, machine.view()) for machine in self._machines.values()}
 
     async def _choose(self) -> Runtime:
-        if self._runtime == "fast":
-            return FastRuntime()
         try:
-            return await Sandbox.choose(self._runtime, self._state_dir, self._hidden)
+            return await choose(self._runtime, self._state_dir, self._hidden)
         except SandboxError as error:
             raise EmulatorError(str(error)) from None
 

@@ -12,6 +12,8 @@ from aether.emulator.rootfs import Rootfs
 class FastGuest:
     """Stands for the process of a running machine."""
 
+    is_oom_killed = False
+
     def __init__(self) -> None:
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
@@ -42,13 +44,16 @@ class FastGuest:
 class FastRuntime:
     """How machines without processes are run; nothing of theirs but the record is on disk."""
 
-    is_bwrap = False
+    is_contained = False
 
     async def boot(
-        self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], files: list[Json]
+        self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], config: Json
     ) -> FastGuest:
         """Start what stands for a guest."""
         return FastGuest()
 
     async def sweep(self, machine_id: str) -> None:
         """Nothing can be left behind."""
+
+    async def remove(self, machine_id: str) -> None:
+        """Nothing is anywhere else."""

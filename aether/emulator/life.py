@@ -119,9 +119,9 @@ class Life:
         try:
             await self._wait_for_boot(action)
             if self._grace_s is None:
-                files = self._ledger.config.get("files", [])
                 variables = environment(self._ledger.app, self._ledger.record)
-                self.guest = await self._host.runtime.boot(self._rootfs, listener, variables, files)
+                config = self._ledger.config
+                self.guest = await self._host.runtime.boot(self._rootfs, listener, variables, config)
         except (OSError, SandboxError) as failure:
             code, error = 1, str(failure)
         finally:
@@ -154,8 +154,10 @@ class Life:
             await self._pause(self._host.options.sshd_delay_s)
         guest.listen()
         code = await ending
+        if guest.is_oom_killed and self._grace_s is None:
+            self._fate = self._fate or (code, True)
         self.guest = None
-        if not self._host.runtime.is_bwrap:
+        if not self._host.runtime.is_contained:
             await self._host.runtime.sweep(str(self._ledger.record["id"]))
         if self._grace_s is not None and not self.is_doomed:
             await self._pause(self._host.options.stop_delay_s)
@@ -171,6 +173,7 @@ class Life:
         """Become `stopped`, or `destroyed` if that was asked for meanwhile."""
         if self.is_doomed:
             await self._pause(self._host.options.destroy_delay_s)
+            await self._host.runtime.remove(str(self._ledger.record["id"]))
             await self._host.trash.throw(self._ledger.directory)
             self._ledger.enter("destroyed", "destroy", "flyd")
             return

@@ -22,6 +22,8 @@ _OVERTIME_S = 3.0  # what a guest may take on top of the grace: it kills and say
 class GuestProcess:
     """The process of a running machine."""
 
+    is_oom_killed = False
+
     def __init__(
         self,
         process: asyncio.subprocess.Process,

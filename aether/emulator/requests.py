@@ -36,6 +36,7 @@ def _object(**properties: Any) -> Json:
 
 
 _STRING, _INTEGER, _BOOLEAN = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+_STRINGS: Json = {"type": "array", "items": _STRING}
 _MODE = {"type": "integer", "minimum": 0, "maximum": 0o7777}
 _PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 
@@ -65,7 +66,7 @@ _CONFIG = {
         restart=_object(policy={"enum": ["no", "always", "on-failure", "spot-price"]}),
         rootfs=_object(persist={"enum": ["never", "always", "restart"]}, size_gb=_INTEGER),
         stop_config=_object(signal=_STRING, timeout={"type": ["string", "integer"]}),
-        init={"type": "object"},
+        init=_object(exec=_STRINGS, entrypoint=_STRINGS, cmd=_STRINGS),
         mounts={"type": "array"},
         auto_destroy=_BOOLEAN,
     ),
@@ -119,6 +120,7 @@ def decode(body: bytes, validator: Draft202012Validator, go_type: str, keeps_nul
     """Read a JSON body strictly; an empty one is `{}`, and null is as good as absent, as in Go."""
     try:
         value = json.loads(body, parse_constant=_refuse_constant) if body.strip() else {}
+        json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
         value = value if keeps_nulls else _without_nulls(value)
         error = next(iter(validator.iter_errors(value)), None)
     except (ValueError, RecursionError):

@@ -15,6 +15,8 @@ from aether.emulator.rootfs import Rootfs, Trash
 class Guest(Protocol):
     """The process of a running machine, or what stands for it."""
 
+    is_oom_killed: bool  # once it has ended
+
     def listen(self) -> None:
         """Let SSH be answered."""
 
@@ -32,17 +34,20 @@ class Guest(Protocol):
 
 
 class Runtime(Protocol):
-    """How machines are run: as processes (`sandbox`) or only as states (`fast`)."""
+    """How machines are run: as processes (`sandbox`), as containers (`containers`) or only as states (`fast`)."""
 
-    is_bwrap: bool
+    is_contained: bool  # whether all that a machine started ends with its first process
 
     async def boot(
-        self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], files: list[Json]
+        self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], config: Json
     ) -> Guest:
         """Start a guest."""
 
     async def sweep(self, machine_id: str) -> None:
         """End what a machine left behind."""
+
+    async def remove(self, machine_id: str) -> None:
+        """Remove what a destroyed machine has outside of its directory."""
 
 
 @dataclass(frozen=True)

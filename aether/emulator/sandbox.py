@@ -43,7 +43,7 @@ class Sandbox:
     def __init__(
         self, state_dir: Path, program: str | None, hidden: Iterable[Path] = (), sshd: str | None = None
     ) -> None:
-        self.is_bwrap = program is not None
+        self.is_contained = program is not None
         self._program = program
         self._sshd = sshd
         self._state_dir = state_dir
@@ -67,10 +67,11 @@ class Sandbox:
         return cls(state_dir, program, hidden, sshd)
 
     async def boot(
-        self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], files: list[Json]
+        self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], config: Json
     ) -> GuestProcess:
         """Write the machine's files and start its guest, which will answer SSH on the bound socket `listener`."""
         rootfs.prepare(shell=BASH if self._sshd is None else SSHD_SHELL)
+        files = config.get("files", [])
         for file in files:
             rootfs.write(file["guest_path"].lstrip("/"), file_content(file), file.get("mode", 0o644))
         return await self._start(rootfs, listener, environment, [file["guest_path"] for file in files])
@@ -79,7 +80,7 @@ class Sandbox:
         self, rootfs: Rootfs, listener: socket.socket | None, environment: Mapping[str, str], paths: Iterable[str]
     ) -> GuestProcess:
         inherited = [] if listener is None else [listener.fileno()]
-        root = "/" if self.is_bwrap else str(rootfs.path)
+        root = "/" if self.is_contained else str(rootfs.path)
         guest = [sys.executable, "-P", "-s", "-m", "aether.emulator.guest", "--root", root]
         guest += [f"--listen-fd={fd}" for fd in inherited]
         guest += [] if self._sshd is None else [f"--sshd={self._sshd}"]
@@ -140,6 +141,9 @@ class Sandbox:
         A PID namespace needs none of this, save where bubblewrap itself was killed before it had made one.
         """
         await asyncio.to_thread(_sweep, machine_id)
+
+    async def remove(self, machine_id: str) -> None:
+        """Nothing is anywhere else."""
 
 
 def _find_sshd() -> str:

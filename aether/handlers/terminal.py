@@ -15,7 +15,6 @@ from aether.handlers.wire import WiredProtocol
 from aether.messages import Ping, TerminalQuery
 from aether.sessions import TerminalSession
 
-TEXT_FRAME = 0x1  # RFC 6455, section 5.2
 NOT_SENT_BYTES = 16 * 1024
 CLOSE_PATIENCE_S = 20.0  # for a slow client to take the last output
 MAX_REASON_BYTES = 123  # RFC 6455, section 5.5: a control frame holds 125 bytes, two of them are the code
@@ -110,14 +109,14 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
 
     def send(self, message: str) -> "asyncio.Future[None] | None":
         """Send one message; None when the client is gone."""
-        if not isinstance(self.ws_connection, WebSocketProtocol13) or self.ws_connection.is_closing():
+        if not isinstance(self.ws_connection, WiredProtocol) or self.ws_connection.is_closing():
             return None
         try:
             if self._is_compressed:
                 sent = self.write_message(message)
                 sent.add_done_callback(lambda done: done.cancelled() or done.exception())  # on_close tells of it
-            else:  # past `write_message`, which makes a task for each message: a tenth of an echo's time
-                sent = self.ws_connection._write_frame(True, TEXT_FRAME, message.encode())
+            else:
+                sent = self.ws_connection.send_text(message.encode())
         except (StreamClosedError, WebSocketClosedError):
             return None
         self._last_sent = sent

@@ -181,8 +181,8 @@ class SshLink:
 
     async def _attempt(self) -> asyncssh.SSHClientConnection:
         host, port = self._address()
-        connection = await asyncio.wait_for(
-            asyncssh.connect(
+        async with asyncio.timeout(ATTEMPT_TIMEOUT_S):  # wait_for of Python 3.11 may lose the connection at a cancel
+            connection = await asyncssh.connect(
                 host,
                 port,
                 username=self._user,
@@ -197,9 +197,7 @@ class SshLink:
                 compression_algs=None,
                 keepalive_interval=KEEPALIVE_S,
                 keepalive_count_max=KEEPALIVE_COUNT,
-            ),
-            ATTEMPT_TIMEOUT_S,
-        )
+            )
         _send_no_ignored_packets(connection)
         _keep_timer(connection)
         # asyncssh copies what it has not parsed yet for each packet: asyncio's 256 KiB at once cost a fifth of a flood
@@ -224,8 +222,12 @@ def _send_no_ignored_packets(connection: asyncssh.SSHClientConnection) -> None:
 
 
 def _keep_timer(connection: asyncssh.SSHClientConnection) -> None:
-    """Ask for a sign of life every KEEPALIVE_S, busy or not.
+    """Ask for a sign of life every KEEPALIVE_S, busy or not; every packet is one.
 
     asyncssh puts the question off with each packet it gets: a timer cancelled and another made for each echo.
     """
-    connection._reset_keepalive_timer = lambda: None  # type: ignore[method-assign]
+
+    def note_alive() -> None:
+        connection._keepalive_count = 0
+
+    connection._reset_keepalive_timer = note_alive  # type: ignore[method-assign]

@@ -20,7 +20,7 @@ class Aether(ServerContender):
     """`python server.py` with local machines.
 
     Args:
-        name: `aether`, or `aether@PATH` for the server.py of another checkout.
+        name: `aether`, `aether+deflate` with compression, or `aether@PATH` for the server.py of another checkout.
         folder: for its state.
         runtime: the emulator's runtime.
         has_acks: whether its client acknowledges what it has drawn.
@@ -31,6 +31,7 @@ class Aether(ServerContender):
         self._folder = folder
         self._runtime = runtime
         self._has_acks = has_acks
+        self._is_compressed = "+deflate" in name
 
     async def start(self) -> None:
         """Start the server and a machine; find out whether it knows acks."""
@@ -60,7 +61,10 @@ class Aether(ServerContender):
         _, _, path = self.name.partition("@")
         program = Path(path) if path else REPOSITORY / "server.py"
         env = clean_env(
-            AETHER_EMULATOR_RUNTIME=self._runtime, AETHER_MAX_SESSIONS="5000", PYTHONPATH=str(program.parent)
+            AETHER_EMULATOR_RUNTIME=self._runtime,
+            AETHER_MAX_SESSIONS="5000",
+            AETHER_COMPRESSION="on" if self._is_compressed else "off",
+            PYTHONPATH=str(program.parent),
         )
         argv = [sys.executable, str(program), "--port=0", f"--state-dir={self._folder / 'state'}"]
         self.server = Server(argv, self._folder, env)
@@ -75,7 +79,8 @@ class Aether(ServerContender):
         answer = await self._http.fetch(f"{self.url}/machines", method="POST", body="", request_timeout=60)
         machine = json.loads(answer.body)
         url = f"{self.url.replace('http', 'ws', 1)}/machines/{machine['id']}/terminal"
-        return {"kind": "aether", "url": url, "is_ack_refused": not self._has_acks}
+        how = {"kind": "aether", "url": url, "is_ack_refused": not self._has_acks}
+        return {**how, "is_compressed": self._is_compressed}
 
     async def prepare(self, terminal: Terminal) -> None:
         """Replace the machine's shell by the one that all have."""

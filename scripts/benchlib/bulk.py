@@ -11,6 +11,7 @@ from benchlib.stage import MIB, Figures, Stage
 
 CHUNKS = {65536: 1.0, 4096: 1.0, 7: 1 / 16, 1: 1 / 64}  # and the part of the whole that is written so
 COLUMNS = [
+    Column("wire_mib", "to the client: MiB", 1),
     *(
         column
         for chunk in CHUNKS
@@ -32,8 +33,8 @@ def expected(size: int) -> str:
     return digest.hexdigest()
 
 
-async def transfer(contender: Contender, size: int, chunk: int) -> tuple[float, bool]:
-    """Have the known text written in a new terminal; return seconds and whether it arrived as it was."""
+async def transfer(contender: Contender, size: int, chunk: int) -> tuple[float, bool, int]:
+    """Have the known text written in a new terminal; return seconds, whether it arrived as it was, and bytes read."""
     terminal = await contender.open()
     try:
         await terminal.type(f"{contender.inside} bulk {size} {chunk}\r".encode())
@@ -43,7 +44,8 @@ async def transfer(contender: Contender, size: int, chunk: int) -> tuple[float, 
         began = time.perf_counter()
         await terminal.type(b"g")
         await terminal.until(DONE, 180)
-        return time.perf_counter() - began, digest.hexdigest() == expected(size)
+        took_s, is_right = time.perf_counter() - began, digest.hexdigest() == expected(size)
+        return took_s, is_right, terminal.wire.bytes_read if terminal.wire is not None else 0
     finally:
         await terminal.close()
 
@@ -53,6 +55,8 @@ async def bulk(stage: Stage, contender: Contender) -> Figures:
     found: Figures = {}
     for chunk, part in CHUNKS.items():
         size = int(stage.options.mib * MIB * part)
-        took_s, is_right = await transfer(contender, size, chunk)
+        took_s, is_right, wire_bytes = await transfer(contender, size, chunk)
+        if wire_bytes:
+            found.setdefault("wire_mib", wire_bytes / MIB)
         found |= {f"mib_s_{chunk}": size / MIB / took_s, f"right_{chunk}": float(is_right)}
     return found

@@ -55,7 +55,7 @@ contenders, measured in the same interleaved rounds:
   pty        a shell on a local PTY: the floor
   openssh    OpenSSH's client on a PTY, to an sshd of our own: the floor over SSH
   asyncssh   asyncssh as it comes, in the measuring process
-  aether     python server.py; aether@PATH is the server.py of another checkout
+  aether     python server.py; aether@PATH is the server.py of another checkout, aether+deflate compresses
   terminado, webssh   where they are installed (pip install terminado webssh)
 
 Ratios (columns "/ openssh") are the figures to compare: absolute ones are this machine's. Memory is the server's
@@ -90,9 +90,9 @@ def parser() -> argparse.ArgumentParser:
 
 def contender(text: str) -> str:
     """Check the name of a contender."""
-    if text in NAMES or (text.startswith("aether@") and Path(text.partition("@")[2]).is_file()):
+    if text in (*NAMES, "aether+deflate") or (text.startswith("aether@") and Path(text.partition("@")[2]).is_file()):
         return text
-    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(NAMES)}, aether@PATH/server.py")
+    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(NAMES)}, aether+deflate, aether@PATH/server.py")
 
 
 def _add_options(one: argparse.ArgumentParser, name: str) -> None:

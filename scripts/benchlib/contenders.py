@@ -70,7 +70,8 @@ async def dial(how: dict[str, Any]) -> Terminal:
         case "asyncssh":
             return await AsyncsshTerminal.open("127.0.0.1", how["port"], how["user"], how["key"])
         case "aether":
-            return await AetherTerminal.open(how["url"], "off" if how["is_ack_refused"] else how["acks"])
+            acks = "off" if how["is_ack_refused"] else how["acks"]
+            return await AetherTerminal.open(how["url"], acks, how.get("is_compressed", False))
         case "terminado":
             return await TerminadoTerminal.open(how["url"])
         case _:

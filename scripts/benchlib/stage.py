@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import math
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -51,7 +52,7 @@ class Stage:
 
     async def rounds(self, title: str, measure: Measure, rounds: int, only: Iterable[str] = NAMES) -> None:
         """Measure contender after contender, `rounds` times; a trouble of one is noted, and the others go on."""
-        chosen = [one for one in self.contenders if one.name.partition("@")[0] in only]
+        chosen = [one for one in self.contenders if re.split("[@+]", one.name)[0] in only]
         found = self.raw.setdefault(title, {})
         for number in range(1, rounds + 1):
             for contender in list(chosen):

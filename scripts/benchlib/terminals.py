@@ -135,9 +135,9 @@ class SocketTerminal(Terminal):
 
     socket: WebSocket
 
-    async def connect(self, url: str) -> None:
+    async def connect(self, url: str, is_compressed: bool = False) -> None:
         """Open the WebSocket."""
-        self.socket = await WebSocket.connect(url, self.message, self.lose)
+        self.socket = await WebSocket.connect(url, self.message, self.lose, is_compressed)
 
     @property
     def wire(self) -> Wire:
@@ -164,10 +164,10 @@ class AetherTerminal(SocketTerminal):
         self.is_ack_refused = False
 
     @classmethod
-    async def open(cls, url: str, acks: str) -> "AetherTerminal":
+    async def open(cls, url: str, acks: str, is_compressed: bool = False) -> "AetherTerminal":
         """Connect; the server opens the shell."""
         self = cls(acks)
-        await self.connect(f"{url}?cols={COLS}&rows={ROWS}")
+        await self.connect(f"{url}?cols={COLS}&rows={ROWS}", is_compressed)
         if acks != "off":
             self.socket.send(b'{"type":"ack","bytes":0}')
         return self

@@ -1,4 +1,4 @@
-"""A lean WebSocket client (RFC 6455) on a `Wire`: no compression, no library in the figures, no reading ahead."""
+"""A lean WebSocket client (RFC 6455, 7692) on a `Wire`: no library in the figures, no reading ahead."""
 
 import asyncio
 import base64
@@ -6,12 +6,16 @@ import os
 import socket
 import struct
 import urllib.parse
+import zlib
 from collections.abc import Callable
 
 from benchlib.wire import Wire
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 FIN = 0x80
+RSV1 = 0x40  # a compressed message: RFC 7692
+DEFLATE = "permessage-deflate"
+TAIL = b"\0\0\xff\xff"
 
 
 class WebSocketRefused(Exception):
@@ -33,22 +37,27 @@ class WebSocket:
         self._buffer = bytearray()
         self._parts: list[bytes] = []
         self._kind = 0
+        self._inflate: Callable[[bytes], bytes] | None = None
         self.wire = Wire(sock.fileno(), self._received, lost)
 
     @classmethod
-    async def connect(cls, url: str, feed: Callable[[int, bytes], None], lost: Callable[[str], None]) -> "WebSocket":
-        """Connect and upgrade; raise WebSocketRefused."""
+    async def connect(
+        cls, url: str, feed: Callable[[int, bytes], None], lost: Callable[[str], None], is_compressed: bool = False
+    ) -> "WebSocket":
+        """Connect and upgrade; raise WebSocketRefused. What is sent is never compressed."""
         parts = urllib.parse.urlsplit(url)
         assert parts.hostname is not None
         sock = socket.create_connection((parts.hostname, parts.port or 80), timeout=10)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setblocking(False)
-            rest = await _upgrade(sock, parts)
+            rest = await _upgrade(sock, parts, is_compressed)
         except BaseException:
             sock.close()
             raise
         self = cls(sock, feed, lost)
+        if is_compressed:
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS).decompress
         if rest:
             self._received(rest)
         return self
@@ -106,10 +115,12 @@ class WebSocket:
             if self._parts:
                 payload = b"".join([*self._parts, payload])
                 self._parts.clear()
+            if first & RSV1 and self._inflate is not None:
+                payload = self._inflate(payload + TAIL)
             self._feed(self._kind, payload)
 
 
-async def _upgrade(sock: socket.socket, parts: urllib.parse.SplitResult) -> bytes:
+async def _upgrade(sock: socket.socket, parts: urllib.parse.SplitResult, is_compressed: bool) -> bytes:
     """Do the HTTP part; return what came behind it."""
     loop = asyncio.get_running_loop()
     target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
@@ -122,6 +133,8 @@ async def _upgrade(sock: socket.socket, parts: urllib.parse.SplitResult) -> byte
         "Sec-WebSocket-Version: 13",
         f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}",
     ]
+    if is_compressed:
+        lines.append(f"Sec-WebSocket-Extensions: {DEFLATE}")
     await loop.sock_sendall(sock, "\r\n".join([*lines, "", ""]).encode())
     answer = b""
     while b"\r\n\r\n" not in answer:
@@ -133,4 +146,6 @@ async def _upgrade(sock: socket.socket, parts: urllib.parse.SplitResult) -> byte
     if b" 101 " not in head.split(b"\r\n")[0]:
         status = head.partition(b"\r\n")[0].decode()
         raise WebSocketRefused(f"the server did not upgrade: {status}")
+    if is_compressed and DEFLATE.encode() not in head:
+        raise WebSocketRefused("the server does not compress")
     return rest

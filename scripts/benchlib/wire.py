@@ -32,6 +32,7 @@ class Wire:
         self._written.set()
         self._timer: asyncio.TimerHandle | None = None
         self._next_s = 0.0
+        self.bytes_read = 0
         self._bytes_s: float | None = None
         self._is_open = True
         self._loop.add_reader(descriptor, self._read)
@@ -89,6 +90,7 @@ class Wire:
         if not data:
             self._end("closed by the far side")
             return
+        self.bytes_read += len(data)
         if self._bytes_s is not None:
             now = self._loop.time()
             self._next_s = max(self._next_s, now) + len(data) / self._bytes_s

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import random
+import shutil
 import socket
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from tornado.ioloop import IOLoop
 
 from aether.emulator.api import Emulator
 from aether.emulator.clock import VirtualClock
+from aether.emulator.containers import ENGINES, Containers
 from aether.emulator.options import Options
 
 PROMPT = b"coder@aether:~$ "
@@ -158,18 +160,29 @@ class Terminal:
         self.process.stdin.write(text)
 
 
-@pytest.fixture(params=["plain", "bwrap", "sshd"])
-def runtime(request: pytest.FixtureRequest, need: Callable[[str], str]) -> str:
-    """Every way to run a machine; all must work in CI."""
-    for tool in {"plain": (), "bwrap": ("bwrap",), "sshd": ("bwrap", "sshd")}[request.param]:
-        need(tool)
-    return str(request.param)
-
-
 @pytest.fixture
 def state_dir(tmp_path: Path) -> Path:
     """Where the emulator keeps its machines."""
     return tmp_path / "state"
+
+
+@pytest.fixture(params=["plain", "bwrap", "sshd", *ENGINES])
+def runtime(
+    request: pytest.FixtureRequest,
+    io_loop: IOLoop,
+    need: Callable[[str], str],
+    machine_image: Callable[[str], str],
+    state_dir: Path,
+) -> Iterator[str]:
+    """Every way to run a machine; all must work in CI, but containers only where there is an engine."""
+    if request.param in ENGINES:
+        machine_image(request.param)
+    for tool in {"bwrap": ("bwrap",), "sshd": ("bwrap", "sshd")}.get(request.param, ()):
+        need(tool)
+    yield str(request.param)
+    if request.param in ENGINES:  # an emulator without machines removes the containers of those it had
+        shutil.rmtree(state_dir / "machines", ignore_errors=True)
+        io_loop.run_sync(lambda: Containers.choose(request.param, state_dir.resolve()))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+processes = pytest.mark.parametrize("runtime", ["plain", "bwrap", "sshd"], indirect=True)  # children of ours
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
 
 
@@ -229,6 +230,7 @@ async def test_port_refuses_when_stopped(box):
         await asyncio.open_connection("127.0.0.1", box.port)
 
 
+@processes
 @pytest.mark.gen_test
 async def test_guest_that_dies_stops_the_machine(box):
     """A machine whose process is killed is `stopped`, and its exit event says that nobody asked."""

@@ -25,7 +25,10 @@ def test_empty_body_is_an_empty_object(body):
     assert requests.decode(body, requests.STOP, "stopRequest") == {}
 
 
-@pytest.mark.parametrize("body", [b"{", b"{} {}", b"{'a': 1}", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": "\xff"}'])
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"{} {}", b"{'a': 1}", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": "\xff"}', b'{"a": "\\ud800"}'],
+)
 def test_json_is_read_strictly(body):
     """What JSON does not know, Python's additions included, is refused."""
     text = "invalid_argument: the request body is not valid JSON"
@@ -208,6 +211,8 @@ def test_what_we_cannot_honour_is_501(key):
         b'{"config":' * 2000,
         b'{"config":{"image":"i","stop_config":{"timeout":1e9}}}',
         b'{"config":{"image":"i","guest":{"cpus":1.0}}}',
+        b'{"config":{"image":"i","init":{"cmd":[1]}}}',
+        b'{"config":{"image":"i","init":{"exec":"sleep 1"}}}',
         b'{"config":{"image":"i","files":[{"guest_path":"/a","mode":1099511627776}]}}',
         b'{"config":{"image":"i","files":[{"guest_path":"/a","mode":420.0}]}}',
     ],

@@ -12,7 +12,7 @@ def boot(request, state_dir):
     """Boot a machine without files or port."""
     runtime = FastRuntime() if request.param == "fast" else Sandbox(state_dir, None)
     variables = {"FLY_MACHINE_ID": "f" * 14}
-    return lambda: runtime.boot(Rootfs(state_dir / "rootfs"), None, variables, [])
+    return lambda: runtime.boot(Rootfs(state_dir / "rootfs"), None, variables, {})
 
 
 @pytest.mark.gen_test

@@ -13,6 +13,8 @@ from aether.emulator import bwrap
 from aether.emulator.api import EmulatorError
 from aether.emulator.rootfs import Rootfs
 
+# What the image's own sshd does otherwise: it ends at once, and a container with it, as a machine on Fly does.
+processes = pytest.mark.parametrize("runtime", ["plain", "bwrap", "sshd"], indirect=True)
 STRAYS = """
 sleep {0} >/dev/null 2>&1 </dev/null &
 setsid sleep {0} >/dev/null 2>&1 </dev/null &
@@ -42,6 +44,7 @@ async def test_destroy_kills_everything(box, marker, sleepers):
     assert sleepers(marker) == []
 
 
+@processes
 @pytest.mark.gen_test
 async def test_stop_gives_shells_their_time(box):
     """A shell may finish its work within the grace period after the hang-up."""
@@ -54,6 +57,7 @@ async def test_stop_gives_shells_their_time(box):
     assert await box.run("cat file") == "done\n"
 
 
+@processes
 @pytest.mark.gen_test
 async def test_stop_does_not_wait_longer_than_the_grace(runtime, on):
     """A shell that ignores the hang-up is killed after `stop_config.timeout`."""
@@ -65,6 +69,7 @@ async def test_stop_does_not_wait_longer_than_the_grace(runtime, on):
     assert asyncio.get_running_loop().time() - started_at >= 0.2
 
 
+@processes
 @pytest.mark.gen_test
 async def test_killed_guest_leaves_nothing(box, marker, sleepers):
     """When the guest is killed hard the rest of its machine dies as well."""

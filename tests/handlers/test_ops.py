@@ -11,6 +11,7 @@ async def test_health_says_where_machines_are(call):
     health = json.loads((await call("GET", "/healthz")).body)
     assert (health["status"], health["provider"]) == ("ok", "local")
     assert health["sandboxed"] in (True, False)
+    assert health["contained"] is False
 
 
 @pytest.mark.gen_test

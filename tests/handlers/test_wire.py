@@ -54,10 +54,7 @@ def raw(io_loop, machine, base_url):
         host = base_url.removeprefix("http://")
         stream = await TCPClient().connect(*host.split(":"))
         opened.append(stream)
-        path = f"/machines/{(await machine())['id']}/terminal?cols=200"
-        headers = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
-        headers += [f"Host: {host}", f"Sec-WebSocket-Key: {'A' * 22}=="]
-        await stream.write("\r\n".join([f"GET {path} HTTP/1.1", *headers, "", ""]).encode() + early)
+        await stream.write(upgrade(host, f"/machines/{(await machine())['id']}/terminal?cols=200") + early)
         await stream.read_until(b"\r\n\r\n")
         client = Raw(stream)
         await client.until(PROMPT)
@@ -66,6 +63,12 @@ def raw(io_loop, machine, base_url):
     yield connect
     for stream in opened:
         stream.close()
+
+
+def upgrade(host, path):
+    headers = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+    headers += [f"Host: {host}", f"Sec-WebSocket-Key: {'A' * 22}=="]
+    return "\r\n".join([f"GET {path} HTTP/1.1", *headers, "", ""]).encode()
 
 
 def key(data):
@@ -121,6 +124,39 @@ async def test_a_thousand_frames_at_once_are_taken_in_order(raw):
     await client.stream.write(frame(key("printf '<%s>' '")) + b"".join(frame(key(str(n % 10))) for n in range(1000)))
     await client.stream.write(frame(key("'\n")))
     await client.until("<" + "0123456789" * 100 + ">")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"\x81\x82\0\0\0\0\xff\xff", b""),  # a text that is no UTF-8
+        (b"\x88\x84\0\0\0\0\x03\xe8\xff\xff", b""),  # a close whose reason is none
+        (b"\xc1\x80\0\0\0\0", b""),  # compressed, which was not agreed on
+        (b"\x80\x80\0\0\0\0", b""),  # the rest of no message
+        (b"\x09\x80\0\0\0\0", b""),  # a ping in pieces
+        (b"\x89\xfe\0\x80\0\0\0\0", b""),  # a ping of 128 bytes
+        (b"\x81\xff" + struct.pack("!Q", 1 << 30) + bytes(100_000), b"\x88\x11\x03\xf1message too big"),
+    ],
+)
+async def test_what_is_no_message_ends_the_connection_and_the_shell(raw, aether, eventually, sent, answer):
+    """RFC 6455, section 7.1.7."""
+    client = await raw()
+    (entry,) = aether.fleet.entries()
+    await client.stream.write(sent)
+    assert (await client.stream.read_until_close()).endswith(answer)
+    await eventually(lambda: len(entry.terminals) == 0)
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_floods_us_and_reads_nothing_is_not_answered_without_end(raw, aether):
+    """Neither its pings nor its mistakes."""
+    client = await raw()
+    (session,) = aether.fleet.entries()[0].terminals._sessions
+    wire = session._client.ws_connection.stream
+    await client.stream.write(frame("x" * 125, opcode=9) * 100_000)
+    await client.stream.write(frame("{") * 100_000)
+    assert len(wire._unsent) <= 2
 
 
 @pytest.mark.gen_test
@@ -254,4 +290,19 @@ async def test_a_stream_that_is_closed_already_cannot_be_taken():
     far.close()
     with pytest.raises(StreamClosedError):
         Wire.take(stream)
+    assert stream.closed()
+    with pytest.raises(StreamClosedError):
+        Wire.take(stream)
     assert psutil.Process().num_fds() == before
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_is_gone_before_it_is_answered_is_no_error(raw, base_url):
+    """The refusal finds nobody there."""
+    host = base_url.removeprefix("http://")
+    for _ in range(10):
+        client = socket.create_connection(host.split(":"))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+        client.sendall(upgrade(host, "/machines/nobody/terminal"))
+        client.close()
+    await raw()  # whose request comes after theirs

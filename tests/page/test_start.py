@@ -149,3 +149,27 @@ async def test_light_and_dark_are_followed(visit):
     light = await tab.look("() => getComputedStyle(document.body).backgroundColor")
     await tab.page.emulate_media(color_scheme="dark")
     await tab.until("light => getComputedStyle(document.body).backgroundColor !== light", light)
+
+
+@pytest.mark.parametrize(
+    ("health", "said"),
+    [
+        (
+            {"sandboxed": True, "contained": False},
+            "processes on this computer. They are separated from each other by bub",
+        ),
+        (
+            {"sandboxed": False, "contained": False},
+            "processes on this computer. They are not separated from your files",
+        ),
+        ({"sandboxed": True, "contained": True}, "containers on this computer."),
+    ],
+)
+@pytest.mark.gen_test
+async def test_the_start_page_says_what_keeps_local_machines_apart(visit, health, said):
+    """And claims nothing that is not so."""
+    tab = await visit("/")
+    answer = {"status": "ok", "provider": "local", **health}
+    await tab.page.route("**/healthz", lambda route: route.fulfill(json=answer))
+    await tab.page.reload()
+    await expect(tab.find("#provider")).to_contain_text(f"The machines here are {said}")

@@ -162,6 +162,34 @@ async def test_a_server_that_never_comes_up_is_a_timeout(make_link, monkeypatch)
 
 
 @pytest.mark.gen_test
+async def test_a_connecting_that_is_cancelled_leaves_no_connection_whenever_it_is(host_key, user_key):
+    """A page that is closed meanwhile. (A server in this event loop: then its turns are few, and all can be tried.)"""
+    key = asyncssh.import_private_key(host_key.private)
+    server = await asyncssh.listen("127.0.0.1", 0, server_host_keys=[key], server_factory=OpenDoor)
+    turns, is_connected = 0, False
+    while not is_connected:
+        link = SshLink(lambda: ("127.0.0.1", server.get_port()), USER, user_key, host_key.public)
+        connecting = asyncio.create_task(link.connect())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        is_connected, turns = connecting.done(), turns + 1
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        assert connecting.cancelled() is not is_connected
+        assert len(link._carriers) == is_connected
+        await link.close()
+    server.close()
+    await server.wait_closed()
+
+
+class OpenDoor(asyncssh.SSHServer):
+    """Lets everybody in."""
+
+    def begin_auth(self, username):
+        return False
+
+
+@pytest.mark.gen_test
 async def test_closing_the_link_ends_its_terminals(start_sshd, make_link, port):
     """A stopped machine leaves no connection behind."""
     start_sshd(port)
