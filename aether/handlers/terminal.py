@@ -97,8 +97,13 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         self._heard = number
         if self._pong is None or self._pong.done():
             self._pong = self.send(messages.pong(number))
-            if self._pong is not None:  # what was asked while this waited is answered behind it
-                self._pong.add_done_callback(lambda _: self._heard == number or self._answer(self._heard))
+            if self._pong is not None:
+                self._pong.add_done_callback(lambda _: self._answer_after(number))
+
+    def _answer_after(self, number: int) -> None:
+        """Answer what was asked while an answer waited for the client."""
+        if self._heard != number:
+            self._answer(self._heard)
 
     def on_close(self) -> None:
         """Hang up the shell of a client that is gone."""
