@@ -140,7 +140,7 @@ JSON = st.recursive(
 def test_the_fast_validator_and_the_one_that_explains_agree(kind, data):
     """Two libraries, one schema."""
     fast, explain = messages._TERMINAL[kind]
-    keys = st.sampled_from(["data", "cols", "rows", "bytes", "more"])
+    keys = st.sampled_from(["data", "cols", "rows", "bytes", "number", "more"])
     values = st.integers(-2, 600) | st.sampled_from([2.0, 80.5, True, "x", None, 1 << 31, (1 << 31) + 1]) | JSON
     message = {"type": kind, **data.draw(st.dictionaries(keys, values))}
     try:

@@ -34,6 +34,7 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         self._last_sent: asyncio.Future[None] | None = None
         self._complaint: asyncio.Future[None] | None = None
         self._pong: asyncio.Future[None] | None = None
+        self._heard = 0
         self._closing: asyncio.TimerHandle | None = None
 
     async def get(self, machine_id: str) -> None:
@@ -83,7 +84,7 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         try:
             decoded = messages.decode_terminal(message)
             if isinstance(decoded, Ping):
-                self._answer(decoded)
+                self._answer(decoded.number)
             else:
                 self.session.feed(decoded)
         except InvalidMessage as error:
@@ -91,10 +92,18 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
             if self._complaint is None or self._complaint.done():  # not more of them than the client reads
                 self._complaint = self.send(messages.error(f"Invalid message: {where}{error.message}"))
 
-    def _answer(self, ping: Ping) -> None:
-        """Show a client that it is heard, which is no activity; for who reads none of the answers there is but one."""
+    def _answer(self, number: int) -> None:
+        """Show a client that it is heard, which is no activity; for who reads no answers there is but one."""
+        self._heard = number
         if self._pong is None or self._pong.done():
-            self._pong = self.send(messages.pong(ping.number))
+            self._pong = self.send(messages.pong(number))
+            if self._pong is not None:
+                self._pong.add_done_callback(lambda _: self._answer_after(number))
+
+    def _answer_after(self, number: int) -> None:
+        """Answer what was asked while an answer waited for the client."""
+        if self._heard != number:
+            self._answer(self._heard)
 
     def on_close(self) -> None:
         """Hang up the shell of a client that is gone."""
