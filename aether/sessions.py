@@ -171,8 +171,8 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         self._shell = self._channel
         if self._is_over or self._shell is None or self._shell.is_closing():  # a shell may exit at once
             return
-        if self._is_reconnect:
-            self._client.send(messages.reconnected())
+        # a shell that says nothing yet is one, too: from now on keys reach it
+        self._client.send(messages.reconnected() if self._is_reconnect else messages.output(""))
         self._resize()
         self._write_pending()
 

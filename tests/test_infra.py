@@ -261,7 +261,7 @@ async def test_a_browser_that_is_logged_in_gets_its_terminal(start, need, machin
         browser = await playwright.chromium.launch(executable_path=need("chromium"), args=flags)
         page = await browser.new_page(ignore_https_errors=True, http_credentials=login)
         await page.goto(f"{front.origin}/terminal.html?machine={machine_id}")
-        await expect(page.locator("#status-word")).to_have_text("connected")
+        await expect(page.locator("#status-word")).to_have_text("Connected")
         await browser.close()
 
 

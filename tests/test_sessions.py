@@ -172,7 +172,7 @@ async def test_output_goes_at_once_and_what_else_comes_in_the_same_turn_in_one_m
         session.data_received(byte, None)
     assert client.text == "a"
     await asyncio.sleep(0)
-    assert [message["data"] for message in client.said] == ["a", "bcd"]
+    assert [message["data"] for message in client.said] == ["", "a", "bcd"]  # the first: there is a shell
     session.data_received(b"e", None)
     assert client.text == "abcde"
 
@@ -180,7 +180,9 @@ async def test_output_goes_at_once_and_what_else_comes_in_the_same_turn_in_one_m
 @pytest.mark.gen_test
 async def test_a_lot_of_output_comes_in_messages_that_a_slow_client_can_take(make, client):
     """It can acknowledge only whole ones."""
-    make().data_received(b"x" * START_WINDOW_BYTES, None)
+    session = make()
+    client.said.clear()
+    session.data_received(b"x" * START_WINDOW_BYTES, None)
     assert {len(message["data"]) for message in client.said} == {MAX_MESSAGE_CHARS}
 
 
@@ -188,6 +190,7 @@ async def test_a_lot_of_output_comes_in_messages_that_a_slow_client_can_take(mak
 async def test_output_in_many_small_pieces_does_not_wait_in_as_many_messages(make, client):
     """A program that writes byte by byte, a client that does not read: a message takes more than its byte."""
     session, text = make(), "é日" * 1000
+    client.said.clear()
     for number in range(len(text.encode())):
         session.data_received(text.encode()[number : number + 1], None)
         await asyncio.sleep(0)

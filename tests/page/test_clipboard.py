@@ -40,8 +40,10 @@ async def test_control_shift_c_copies_and_control_c_stays_sigint(with_clipboard)
     tab = await with_clipboard()
     await tab.run("echo precious")
     await tab.look("() => aether.term.select(0, 1, 8)")
-    await tab.press("Control+Shift+C")
-    assert await tab.look(READ) == "precious"
+    for keys in ("Control+Shift+C", "Meta+Shift+C"):
+        await tab.look("() => navigator.clipboard.writeText('')")
+        await tab.press(keys)
+        await tab.until("async () => await navigator.clipboard.readText() === 'precious'")
     await tab.start("sleep 1000", "sleep 1000")
     await tab.look("() => { navigator.clipboard.writeText('else'); aether.term.select(0, 1, 8); }")
     await tab.press("Control+c")
@@ -159,8 +161,8 @@ async def test_several_lines_are_asked_about_until_that_is_turned_off(with_clipb
 
 
 @pytest.mark.gen_test
-async def test_one_line_that_would_run_at_once_is_asked_about_and_an_editor_is_not(with_clipboard):
-    """Without bracketed paste a line's end is Enter; a full-screen program that knows pastes only inserts them."""
+async def test_one_line_is_asked_about_where_it_would_run_at_once(with_clipboard):
+    """Without bracketed paste a line's end is Enter; several are asked about in tmux, too, which has a shell inside."""
     tab = await with_clipboard()
     await tab.start("printf rea; echo dy; cat > /dev/null", "ready")
     await paste(tab, "rm -rf precious\n")
@@ -168,9 +170,42 @@ async def test_one_line_that_would_run_at_once_is_asked_about_and_an_editor_is_n
     await tab.find("#ask-no").click()
     await tab.press("Control+c")
     await tab.start(r"printf '\e[?1049h\e[?2004hready'; cat > /dev/null", "ready")
-    await paste(tab, "one\ntwo")
+    await paste(tab, "one\n")
     await tab.until_screen("^[[200~one")
     await expect(tab.find("#ask")).to_be_hidden()
+    await paste(tab, "one\ntwo")
+    await expect(tab.find("#ask-title")).to_have_text("Paste 2 lines?")
+
+
+@pytest.mark.gen_test
+async def test_half_a_character_costs_no_more_than_itself(with_clipboard):
+    """A program's clipboard may hold half of a surrogate pair: the rest of the paste arrives, and its end."""
+    tab = await with_clipboard()
+    await tab.start(r"printf '\e[?2004hready'; cat > /dev/null", "ready")
+    await tab.look("() => pasteText('left\\ud800right')")
+    await tab.until_screen("^[[200~left\ufffdright^[[201~")
+
+
+@pytest.mark.gen_test
+async def test_a_cancelled_paste_has_one_end_if_it_has_begun(with_clipboard):
+    """Also where a message cuts that end in two; one that still waits behind another has none."""
+    tab = await with_clipboard()
+    cut, waiting = await tab.look("""() => {
+      const sent = [], tail = "\\x1b[201~";
+      state.socket.send = (message) => sent.push(JSON.parse(message).data || "");
+      state.outbox = [{ text: "\\x1b[200~" + "x".repeat(13 * INPUT_CHUNK - 9) + tail, at: 0, tail }];
+      sendOutbox();
+      state.unheard = [{ number: 1, length: PASTE_WINDOW - 1 }];  // room for one more
+      sendOutbox();
+      const at = state.outbox[0].at;
+      cancelPaste();
+      const cut = sent.splice(0).join("");
+      state.outbox = [{ text: "never sent" + tail, at: 0, tail }];
+      cancelPaste();
+      return [[at, cut.split(tail).length - 1, cut.endsWith(tail)], sent.join("")];
+    }""")
+    assert cut == [13 * 5461, 1, True]
+    assert waiting == ""
 
 
 def clipboard_command(text):

@@ -143,10 +143,10 @@ async def test_after_exit_enter_opens_a_new_shell(enter):
 async def test_changes_are_announced_and_seconds_are_not(enter, own, server):
     """The word is a live region, the countdown and the round trip are outside of it."""
     tab = await enter(machine=own)
-    await expect(tab.find("[aria-live=polite]")).to_have_text("Connected")
+    await expect(tab.find("#status [aria-live=polite]")).to_have_text("Connected")
     await expect(tab.find("[aria-live] #status-detail")).to_have_count(0)
     await server.call("POST", f"/machines/{own['id']}/stop")
-    await expect(tab.find("[aria-live=polite]")).to_have_text("Stopped")
+    await expect(tab.find("#status [aria-live=polite]")).to_have_text("Stopped")
     await expect(tab.page.get_by_role("status").filter(has_text="Press Enter")).to_be_visible()
 
 
