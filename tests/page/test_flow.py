@@ -51,3 +51,14 @@ async def test_control_c_ends_a_flood(enter):
     await tab.press("Control+c")
     await tab.rest()
     assert (await tab.start("clear; printf qui; echo et", "quiet")).startswith("quiet")
+
+
+@pytest.mark.gen_test
+async def test_what_is_drawn_is_acknowledged_in_bytes_of_utf_8(enter):
+    """As the server counts: in characters, wide text would be held back for ever."""
+    tab = await enter()
+    before = sum(message["bytes"] for message in tab.sent if message["type"] == "ack")
+    wide = "日本🐢" * 10  # 100 bytes, 40 UTF-16 units
+    await tab.start(f"for i in {{1..20000}}; do echo {wide}; done; printf qui; echo et", "quiet")
+    acknowledged = sum(message["bytes"] for message in tab.sent if message["type"] == "ack") - before
+    assert acknowledged > 20000 * len(wide.encode()) - (32 << 10)

@@ -66,6 +66,28 @@ async def test_what_is_typed_in_between_reaches_no_shell(enter, proxy):
 
 
 @pytest.mark.gen_test
+async def test_keys_that_began_before_the_new_shell_do_not_go_on_in_it(enter, proxy):
+    """After "echo " is lost, "rm -rf x" is another command: a burst of keys belongs to the shell it began in."""
+    tab = await enter(url=proxy.url)
+    await refuse_all(tab, proxy)
+    sent = len(tab.sent)
+    proxy.is_closed = False
+    await tab.look("""async () => {
+      document.getElementById("reconnect").click();
+      const shown = () => state.status === "connected";
+      let after = 0;
+      while (after < 20) {  // keys, with no pause, from before the new shell until well after it came
+        keysTyped("x");
+        if (shown()) after += 1;
+        await new Promise(requestAnimationFrame);
+      }
+    }""")
+    assert not [message for message in tab.sent[sent:] if message["type"] == "input"]
+    await tab.rest()
+    assert await tab.run("echo still here") == "still here"
+
+
+@pytest.mark.gen_test
 async def test_a_program_s_screen_is_left_when_its_shell_is_lost(enter, proxy):
     """Alternate screen, mouse reports and cursor keys were the lost program's; the scrollback is the user's."""
     tab = await enter(url=proxy.url)
