@@ -58,7 +58,6 @@ async def test_what_is_typed_in_between_reaches_no_shell(enter, proxy):
     await tab.type("touch leaked\n")
     await tab.look("() => pasteText('touch leaked')")
     proxy.is_closed = False
-    await tab.find("#reconnect").click()
     await tab.until_prompt(2)
     assert not [message for message in tab.sent[sent:] if message["type"] == "input"]
     await tab.rest()
