@@ -48,12 +48,10 @@ class WiredProtocol(WebSocketProtocol13):
         size = len(payload)
         if size < 126:
             head = bytes((TEXT_FRAME, size))
+        elif size < 1 << 16:
+            head = struct.pack("!BBH", TEXT_FRAME, 126, size)
         else:
-            head = (
-                struct.pack("!BBH", TEXT_FRAME, 126, size)
-                if size < 1 << 16
-                else struct.pack("!BBQ", TEXT_FRAME, 127, size)
-            )
+            head = struct.pack("!BBQ", TEXT_FRAME, 127, size)
         assert self.stream is not None
         return self.stream.write(head + payload)
 
@@ -81,9 +79,7 @@ class Wire:
             raise StreamClosedError()
         sock = stream.socket.dup()
         try:
-            reading = asyncio.ensure_future(
-                stream.read_bytes(1 << 30, partial=True)
-            )  # done at once, if anything is there
+            reading = asyncio.ensure_future(stream.read_bytes(1 << 30, partial=True))  # done at once, if there is any
             ahead = reading.result() if reading.done() else b""
             sock.setblocking(False)
         except BaseException:
