@@ -2,10 +2,12 @@
 """aether's server: parse settings, build the application, serve until a signal, shut down in order."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -21,6 +23,7 @@ from aether.settings import Settings, SettingsError, load
 from aether.ssh.keys import UserKeyError
 
 STOP_TIMEOUT_S = 20.0
+DESCRIPTORS = 65536
 GC_THRESHOLD = 20_000  # new objects before a collection; Python's 700 are less than twenty keys
 log = logging.getLogger("aether.server")
 
@@ -48,6 +51,7 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(_complain(str(error), 2))
     _configure_log(settings.log_format)
+    _allow_descriptors()
     os.environ.setdefault("LOGNAME", "aether")  # asyncssh asks who we are, in vain where a container's user has no name
     sys.exit(asyncio.run(serve(settings)))
 
@@ -113,6 +117,15 @@ def _cannot_listen(settings: Settings, error: OSError) -> str:
 def _url(settings: Settings, listening: socket.socket) -> str:
     host = f"[{settings.address}]" if ":" in settings.address else settings.address
     return f"http://{host}:{listening.getsockname()[1]}/"
+
+
+def _allow_descriptors() -> None:
+    """Have a descriptor for each terminal: most systems allow 1024 unless asked, too few for AETHER_MAX_SESSIONS."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # macOS has a limit below the hard one
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _configure_log(log_format: str) -> None:

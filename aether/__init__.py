@@ -28,6 +28,7 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       config         what a machine is born with, and where its SSH server is                (pure)
     ssh            SSH
       client         pinned, retried connection to a machine's SSH server
+      carrier        Carrier: one SSH connection, and the terminals that are channels of it
       window         ReceiveWindow: what the far side of a channel may send
       keys           the keys a machine is born with
     settings       every setting; the only reader of the environment

@@ -9,7 +9,8 @@ client is never far behind, a fast one never waits for us.
 MIN_WINDOW_BYTES = 48 * 1024  # more than clients may collect before they acknowledge (32 KiB), or both would wait
 ACK_BYTES = 32 * 1024  # clients acknowledge at least so often
 START_WINDOW_BYTES = 128 * 1024
-MAX_WINDOW_BYTES = 512 * 1024
+MAX_WINDOW_BYTES = 1024 * 1024
+MAX_GRANT_BYTES = 64 * 1024  # what is worth a message of its own, however large the window
 WORTH_S = 0.25
 SAMPLE_S = 0.05
 LEAST_S = 0.0001
@@ -64,10 +65,14 @@ class Credit:
             self.window = int(max(min(worth, most), MIN_WINDOW_BYTES))
             self._busy_s, self._sampled = 0.0, 0
 
-    def take_grant(self) -> int:
-        """Return how much more the shell may send, 0 while that is too little for a message of its own."""
-        grant = self.window - self._unreceived - self._undrawn
-        if grant < self.window // 4:
+    def take_grant(self, most: int = MAX_WINDOW_BYTES) -> int:
+        """Return how much more the shell may send, 0 while that is too little for a message of its own.
+
+        Args:
+            most: of bytes that may come unasked: there is no room for more.
+        """
+        grant = min(self.window - self._undrawn, most) - self._unreceived
+        if grant < min(self.window // 4, MAX_GRANT_BYTES):
             return 0
         self._unreceived += grant
         return grant

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 RUNNING, STOPPED = MachineState.RUNNING, MachineState.STOPPED
 AT_REST = (MachineState.STOPPED, MachineState.ERROR)
+LAST_WORDS_S = 1.0  # for a stopped machine to hang up by itself
 
 
 class MachineLifecycle:
@@ -212,7 +213,7 @@ class MachineLifecycle:
         self._stopped_by = self._asked_by or self._stopped_by
         self._enter(MachineState.STOPPING)
         await self._transitions.ask_stop(self.machine.fly_machine_id)
-        await self.terminals.end(MachineStopped(f"Machine stopped {self._stopped_by or 'by provider'}."))
+        await self.terminals.end(MachineStopped(f"Machine stopped {self._stopped_by or 'by provider'}."), LAST_WORDS_S)
         await self._transitions.await_stopped(self.machine.fly_machine_id, self.machine.instance_id)
         self.machine.error = None
         self._enter(STOPPED)

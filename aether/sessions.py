@@ -73,6 +73,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         self._loop = asyncio.get_running_loop()
         self._resizing: asyncio.TimerHandle | None = None
         self._is_over = False
+        self.over: asyncio.Future[None] = self._loop.create_future()
         self._is_lost = False
         self._exit_reason = ""
         self._has_exited = False
@@ -97,6 +98,11 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         else:
             self._type(message.data)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much input waits here for the shell to take it; a window's worth more may wait on the machine."""
+        return len(self._pending_input) + (0 if self._shell is None else self._shell.get_write_buffer_size())
+
     def _type(self, data: bytes) -> None:
         self._resize()  # before the keys that came after it
         if self._shell is None or self._is_blocked:
@@ -104,8 +110,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         else:
             self._shell.write(data)
         self._activity.note_input()
-        buffered_bytes = 0 if self._shell is None else self._shell.get_write_buffer_size()
-        if len(self._pending_input) + buffered_bytes > MAX_PENDING_INPUT_BYTES:
+        if self.waiting_bytes > MAX_PENDING_INPUT_BYTES:
             self.end(LimitExceeded("the program in the terminal does not read its input; reconnect and paste less"))
 
     def _resize(self) -> None:
@@ -124,6 +129,8 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
             return
         self._output.close()
         self._is_over = True
+        self.over.set_result(None)
+        self._pending_input.clear()
         if self._resizing is not None:
             self._resizing.cancel()
         if error is not None:
@@ -172,7 +179,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         if self._is_over or self._shell is None or self._shell.is_closing():  # a shell may exit at once
             return
         # a shell that says nothing yet is one, too: from now on keys reach it
-        self._client.send(messages.reconnected() if self._is_reconnect else messages.output(""))
+        self._client.send(messages.reconnected() if self._is_reconnect else messages.output(b""))
         self._resize()
         self._write_pending()
 

@@ -54,9 +54,15 @@ class Terminals:
         session.open(self._attach)
         return session
 
-    async def end(self, error: AetherError) -> None:
-        """End all sessions with `error`, and the connection: a machine that is frozen holds nobody up."""
+    async def end(self, error: AetherError, patience_s: float = 0.0) -> None:
+        """End all sessions with `error`, and the connection: a machine that is frozen holds nobody up.
+
+        Args:
+            patience_s: for the machine to hang up itself, behind the last output.
+        """
         sessions = list(self._sessions)
+        if sessions and patience_s:
+            await asyncio.wait([session.over for session in sessions], timeout=patience_s)
         for session in sessions:
             session.end(error)
         await self._link.close()

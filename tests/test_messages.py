@@ -123,7 +123,7 @@ def test_a_bad_terminal_query_is_refused(arguments):
 
 def test_messages_out_keep_characters_as_they_are():
     """`ensure_ascii=False`: CJK text would double in size."""
-    assert messages.output("日本") == '{"type":"output","data":"日本"}'
+    assert messages.output('日本"\x1b\x7f\x80'.encode()).decode() == '{"type":"output","data":"日本\\"\\u001b\x7f\x80"}'
     assert json.loads(messages.error("no")) == {"type": "error", "message": "no"}
     assert json.loads(messages.reconnected())["message"] == "Connection lost. Reconnected — new session."
 

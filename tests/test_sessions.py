@@ -9,7 +9,7 @@ from aether import sessions
 from aether.errors import MachineNotRunning, MachineStopped, SshError
 from aether.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
 from aether.messages import Ack, Input, Resize, TerminalQuery
-from aether.output import MAX_MESSAGE_CHARS, MAX_UNSENT_MESSAGES
+from aether.output import MAX_MESSAGE_BYTES, MAX_UNSENT_MESSAGES
 from aether.sessions import MAX_PENDING_INPUT_BYTES, TerminalSession
 
 
@@ -174,7 +174,12 @@ async def test_output_goes_at_once_and_what_else_comes_in_the_same_turn_in_one_m
     await asyncio.sleep(0)
     assert [message["data"] for message in client.said] == ["", "a", "bcd"]  # the first: there is a shell
     session.data_received(b"e", None)
+    assert client.text == "abcd"  # more came in the turn before: it is a flood
+    await asyncio.sleep(0)
     assert client.text == "abcde"
+    await asyncio.sleep(0)
+    session.data_received(b"f", None)
+    assert client.text == "abcdef"
 
 
 @pytest.mark.gen_test
@@ -183,7 +188,7 @@ async def test_a_lot_of_output_comes_in_messages_that_a_slow_client_can_take(mak
     session = make()
     client.said.clear()
     session.data_received(b"x" * START_WINDOW_BYTES, None)
-    assert {len(message["data"]) for message in client.said} == {MAX_MESSAGE_CHARS}
+    assert {len(message["data"]) for message in client.said} == {MAX_MESSAGE_BYTES}
 
 
 @pytest.mark.gen_test
@@ -199,6 +204,7 @@ async def test_output_in_many_small_pieces_does_not_wait_in_as_many_messages(mak
     await client.drain()
     assert len(client.said) == MAX_UNSENT_MESSAGES + 1
     assert client.text == text
+    await asyncio.sleep(0)
     session.data_received(b"more", None)
     assert client.text == f"{text}more"
 
@@ -425,7 +431,7 @@ async def test_what_is_gathered_is_on_its_way_too(make, client, channel):
     session.data_received(b"x", None)
     session.data_received(b"x" * (START_WINDOW_BYTES - 1), None)
     client.unsent[0].set_result(None)
-    session._output._left(1, 1)
+    session._output._left(1, 1, client.unsent[0])
     assert channel.granted == 0
     await asyncio.sleep(0)
     assert channel.granted == 0

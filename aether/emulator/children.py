@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
+_DESCRIPTORS = 1024  # as in a log-in elsewhere, however many the server has: select(2) knows no more
 _KILL_ROUNDS = 10  # a process that forks as fast as we kill loses after a few
 _DEFAULT_AGAIN = (
     signal.SIGINT,
@@ -101,6 +103,8 @@ def _execute(
     """Become the program: only system calls from here on."""
     try:
         signal.set_wakeup_fd(-1)
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_DESCRIPTORS if hard < 0 else min(_DESCRIPTORS, hard), hard))
         for number in _DEFAULT_AGAIN:
             signal.signal(number, signal.SIG_DFL)
         if is_tty:

@@ -96,7 +96,8 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         """Show a client that it is heard, which is no activity; for who reads no answers there is but one."""
         self._heard = number
         if self._pong is None or self._pong.done():
-            self._pong = self.send(messages.pong(number))
+            waiting_bytes = 0 if self.session is None else self.session.waiting_bytes
+            self._pong = self.send(messages.pong(number, waiting_bytes))
             if self._pong is not None:
                 self._pong.add_done_callback(lambda _: self._answer_after(number))
 
@@ -109,10 +110,11 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         """Hang up the shell of a client that is gone."""
         if self._closing is not None:
             self._closing.cancel()
-        if self.session is not None:
-            self.session.end(None)
+        session, self.session = self.session, None  # a circle would keep its buffers until garbage is collected
+        if session is not None:
+            session.end(None)
 
-    def send(self, message: str) -> "asyncio.Future[None] | None":
+    def send(self, message: bytes) -> "asyncio.Future[None] | None":
         """Send one message; None when the client is gone."""
         if not isinstance(self.ws_connection, WiredProtocol) or self.ws_connection.is_closing():
             return None
@@ -121,7 +123,7 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
                 sent = self.write_message(message)
                 sent.add_done_callback(lambda done: done.cancelled() or done.exception())  # on_close tells of it
             else:
-                sent = self.ws_connection.send_text(message.encode())
+                sent = self.ws_connection.send_text(message)
         except (StreamClosedError, WebSocketClosedError):
             return None
         self._last_sent = sent

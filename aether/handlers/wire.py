@@ -22,6 +22,7 @@ from tornado.websocket import WebSocketProtocol13
 
 TEXT_FRAME = 0x81  # the whole of a text message: RFC 6455, section 5.2
 READ_BYTES = 64 * 1024
+PING_TIMED_OUT = "ping timed out"  # Tornado's own words
 WRITE_PIECES = 64  # messages that one call may give to the kernel
 
 
@@ -39,6 +40,12 @@ class WiredProtocol(WebSocketProtocol13):
             return
         self.stream = wire  # type: ignore[assignment]
         await wire.run(super()._receive_frame_loop())
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Close; a peer that is silent is not waited for, as Tornado does for an answer."""
+        super().close(code, reason)
+        if reason == PING_TIMED_OUT:
+            self._abort()
 
     def send_text(self, payload: bytes) -> "asyncio.Future[None]":
         """Send one text message, uncompressed; the future is done when it has left. Raises StreamClosedError.
@@ -143,6 +150,8 @@ class Wire:
         else:
             if asked is None:  # it has taken its turn, and lets others have theirs
                 self._loop.call_soon(self._step)
+            elif asked is not self:
+                self._over.set_exception(RuntimeError(f"the frames' reader waits for {asked!r}, which never wakes it"))
 
     # Writing.
 

@@ -5,89 +5,22 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
 import asyncssh
 from asyncssh.constants import MSG_IGNORE
 from asyncssh.packet import SSHPacketLogger
 
 from aether.errors import ProviderTimeout, SshError
-from aether.flow import START_WINDOW_BYTES
+from aether.ssh.carrier import Carrier
 
 log = logging.getLogger(__name__)
 
 CONNECT_DEADLINE_S = 30.0
 ATTEMPT_TIMEOUT_S = 10.0
-OPEN_TIMEOUT_S = 15.0
 KEEPALIVE_S = 15
 KEEPALIVE_COUNT = 3
-LIMIT_CODES = frozenset(
-    {asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, asyncssh.OPEN_CONNECT_FAILED, asyncssh.OPEN_RESOURCE_SHORTAGE}
-)
 READ_BYTES = 64 * 1024
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
-
-
-class Carrier:
-    """One SSH connection and the terminals it carries."""
-
-    def __init__(self, connection: asyncssh.SSHClientConnection) -> None:
-        self.connection = connection
-        self.is_full = False  # the server allows no more terminals on it, or does not answer
-        self._has_carried = False
-        self._opening = 0
-        self._channels: list[asyncssh.SSHClientChannel[bytes]] = []
-
-    def has_room(self) -> bool:
-        """Say whether another terminal may be tried on this connection: after a refusal once one has closed."""
-        alive = [channel for channel in self._channels if not channel.is_closing()]
-        if len(alive) < len(self._channels):
-            self.is_full = False
-        self._channels = alive
-        return not self.is_full and not self.connection.is_closed()
-
-    def is_empty(self) -> bool:
-        """Say whether it carries nothing, and is not about to."""
-        return not self._opening and all(channel.is_closing() for channel in self._channels)
-
-    async def open(
-        self, factory: Callable[[], asyncssh.SSHClientSession[bytes]], cols: int, rows: int
-    ) -> asyncssh.SSHClientChannel[bytes] | None:
-        """Open a shell on a PTY, None where no more of them can be had; raise asyncssh.Error, OSError."""
-        self._opening += 1
-        opening = asyncio.ensure_future(
-            self.connection.create_session(
-                factory,
-                term_type="xterm-256color",
-                term_size=(cols, rows),
-                term_modes={asyncssh.PTY_IUTF8: 1},  # backspace erases a whole character (RFC 8160)
-                env={"LANG": "C.UTF-8", "COLORTERM": "truecolor"},
-                encoding=None,
-                window=START_WINDOW_BYTES,
-            )
-        )
-        opening.add_done_callback(self._opened)
-        try:
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
-                # shielded: asyncssh never closes a channel whose opening was cancelled; the session aborts it instead
-                channel, _ = await asyncio.shield(opening)
-        except TimeoutError:
-            self.is_full = True
-            return None
-        except asyncssh.ChannelOpenError as error:
-            if error.code not in LIMIT_CODES or not (self._has_carried or self._opening):
-                if self.is_empty():
-                    self.connection.abort()
-                raise
-            self.is_full = True
-            return None
-        return channel
-
-    def _opened(self, opening: "asyncio.Task[tuple[asyncssh.SSHClientChannel[Any], Any]]") -> None:
-        self._opening -= 1
-        if not opening.cancelled() and opening.exception() is None:
-            self._has_carried = True
-            self._channels.append(opening.result()[0])
 
 
 class SshLink:
@@ -126,8 +59,9 @@ class SshLink:
             SshError: the machine refused us, or its host key is not the pinned one.
             ProviderTimeout: it did not answer in time.
         """
+        deadline = time.monotonic() + CONNECT_DEADLINE_S
         while True:
-            carrier = await self.connect()
+            carrier = await self.connect(deadline)
             try:
                 channel = await carrier.open(factory, cols, rows)
             except (asyncssh.Error, OSError) as error:
@@ -135,8 +69,13 @@ class SshLink:
             if channel is not None:
                 return channel
 
-    async def connect(self) -> Carrier:
-        """Return a living connection with room, or make one; retry while the SSH server is not up yet."""
+    async def connect(self, deadline: float | None = None) -> Carrier:
+        """Return a living connection with room, or make one; retry while the SSH server is not up yet.
+
+        Args:
+            deadline: by time.monotonic(); many that wait for each other all give up at their own.
+        """
+        deadline = time.monotonic() + CONNECT_DEADLINE_S if deadline is None else deadline
         async with self._lock:
             for carrier in self._carriers[1:]:
                 if carrier.is_empty():
@@ -145,7 +84,7 @@ class SshLink:
             for carrier in self._carriers:
                 if carrier.has_room():
                     return carrier
-            self._carriers.append(Carrier(await self._connect()))
+            self._carriers.append(Carrier(await self._connect(deadline)))
             return self._carriers[-1]
 
     async def close(self) -> None:
@@ -156,10 +95,9 @@ class SshLink:
         for carrier in carriers:
             await carrier.connection.wait_closed()
 
-    async def _connect(self) -> asyncssh.SSHClientConnection:
-        deadline = time.monotonic() + CONNECT_DEADLINE_S
-        pause_s = 0.02
-        while True:
+    async def _connect(self, deadline: float) -> asyncssh.SSHClientConnection:
+        pause_s, reason = 0.02, "others waited for it, too"
+        while time.monotonic() + pause_s < deadline:
             try:
                 return await self._attempt()
             except asyncssh.HostKeyNotVerifiable as error:
@@ -172,12 +110,11 @@ class SshLink:
                     f"the machine refuses our SSH key for user {self._user}; was it made with another key?"
                 ) from error
             except (asyncssh.Error, OSError, TimeoutError) as error:
-                if time.monotonic() + pause_s > deadline:
-                    raise ProviderTimeout(
-                        f"the machine's SSH server did not answer in {CONNECT_DEADLINE_S:.0f} s ({error}); try again"
-                    ) from error
+                reason = str(error)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 1.5, 1.0)
+        text = f"the machine's SSH server did not answer in {CONNECT_DEADLINE_S:.0f} s ({reason}); try again"
+        raise ProviderTimeout(text)
 
     async def _attempt(self) -> asyncssh.SSHClientConnection:
         host, port = self._address()

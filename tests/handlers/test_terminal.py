@@ -85,9 +85,24 @@ async def test_a_ping_is_answered_behind_the_keys_before_it_and_is_no_activity(m
     clock.now += 60
     for number in range(8):
         await tty.send(type="ping", number=number)
-    while (message := await tty.read()) != {"type": "pong", "number": 7}:  # an answer to all before it, too
+    while (message := await tty.read()) != {"type": "pong", "number": 7, "waiting": 0}:  # one to all before it, too
         assert message["type"] in ("output", "pong")
     assert json.loads((await call("GET", path)).body)["last_activity_at"] == before
+
+
+@pytest.mark.gen_test
+async def test_a_pong_says_how_much_input_still_waits(machine, terminal):
+    """So that a client pastes no faster than the program in the terminal reads."""
+    tty = await terminal((await machine())["id"])
+    await tty.until(PROMPT)
+    await tty.type("stty raw; sleep 1000\n")
+    await tty.until("sleep 1000\r\n")
+    for _ in range(3):
+        await tty.type("x" * (1 << 20))
+    await tty.send(type="ping", number=1)
+    while (message := await tty.read())["type"] != "pong":
+        pass
+    assert 1 << 19 < message["waiting"] < 3 << 20
 
 
 @pytest.mark.gen_test
