@@ -239,6 +239,7 @@ smoke_test() {
   proxy=$!
   set +m
   trap 'kill "$proxy" 2>/dev/null || true' EXIT
+  trap 'exit 1' HUP TERM # when the next has ended, and not before
   .venv/bin/python scripts/smoke.py --url "http://localhost:$port" --password-file "$password"
 }
 
