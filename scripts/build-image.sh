@@ -147,7 +147,9 @@ fi
 
 if "$wants_push"; then
   for tag in "$by_content" "$latest"; do
-    "$engine" push "$tag" || die "$tag could not be pushed: does the app $app exist (flyctl apps create $app), and are you logged in (flyctl auth docker)?"
+    "$engine" push "$tag" || die "$tag could not be pushed. If the registry does not know the repository $app/base (\"name unknown\"): \
+the app must exist (flyctl apps create $app; a new one may take some minutes), and your log-in's token be of its organisation. \
+If it does not know you: its log-in ends after five minutes (flyctl auth docker)"
   done
   say "pushed $by_content"
 fi

@@ -177,10 +177,13 @@ def test_what_is_missing_is_said_before_anything_is_done(build, environment, opt
 
 
 def test_a_push_that_fails_says_why_it_may(build):
-    """An app that is not there, or a log-in that has expired."""
+    """An app that is not there, or is not ours, or a log-in that has expired."""
     done = build("--push", FAKE_FAILS="push")
     assert done.returncode == 1
-    assert "does the app my-machines exist (flyctl apps create my-machines)" in done.stderr
+    assert "does not know the repository my-machines/base" in done.stderr
+    assert "the app must exist (flyctl apps create my-machines;" in done.stderr
+    assert "your log-in's token be of its organisation" in done.stderr
+    assert "(flyctl auth docker)" in done.stderr
 
 
 def test_docker_is_known_to_be_logged_in_by_its_configuration(build, tmp_path):
