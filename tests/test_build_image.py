@@ -19,6 +19,7 @@ echo >>"$FAKE_LOG"
 [ "$FAKE_INTERRUPTED" != "$1" ] || kill -INT 0
 [[ " $FAKE_FAILS " != *" $1 "* ]] || { echo "$1: no" >&2; exit 1; }
 case "$1 $last" in
+  build*) echo "without attestations: $BUILDX_NO_DEFAULT_ATTESTATIONS" ;;
   image*) echo "${FAKE_SIZE:-1337000000}" ;;
   history*) printf '404 MB\tCOPY dir:5 in /\n0 B\tCMD ["x"]\n730MB\tRUN   apt-get\n' ;;
   create*) echo c0ffee ;;
@@ -119,6 +120,7 @@ def test_both_tags_and_the_public_key_are_given_to_the_build(build, key):
     assert "--tag registry.fly.io/my-machines/base:latest --tag registry.fly.io/my-machines/base:" in call
     assert f"AUTHORIZED_KEY={' '.join(key.with_suffix('.pub').read_text().split()[:2])}" in call
     assert "--platform linux/amd64" in call
+    assert "without attestations: 1\n" in done.stdout
     assert call.rstrip().endswith("--network host infra/images/base")
     assert words(done, "push") == []
 
