@@ -117,6 +117,16 @@ content() {
   } | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c 1-12
 }
 
+# Print how many bytes the image takes on a machine. With docker that is the sum of its layers: where containerd keeps the
+# images, `image inspect` says their compressed size, or both together. podman's `history` rounds, even where it calls
+# itself docker, and its older versions leave layers out.
+image_size() {
+  case "$("$engine" --version 2>/dev/null)" in
+    podman*) "$engine" image inspect --format '{{.Size}}' "$latest" ;;
+    *) "$engine" history --human=false --format '{{.Size}}' "$latest" | awk '{ sum += $1 } END { printf "%.0f\n", sum }' ;;
+  esac
+}
+
 private_key="${AETHER_SSH_PRIVATE_KEY_FILE:+$(absolute "${AETHER_SSH_PRIVATE_KEY_FILE:-}")}"
 public_key="${public_key:+$(absolute "$public_key")}"
 command -v ssh-keygen >/dev/null || die "no ssh-keygen: install OpenSSH's client"
@@ -135,7 +145,7 @@ DOCKER_BUILDKIT=1 BUILDX_NO_DEFAULT_ATTESTATIONS=1 "$engine" build \
   --platform "$platform" --tag "$latest" --tag "$by_content" --build-arg "AUTHORIZED_KEY=$key" \
   --build-arg "VERSION=${by_content##*:}" --build-arg "REVISION=$revision" "$@" "$context" || die "the build failed; what it printed says where"
 
-size="$("$engine" image inspect --format '{{.Size}}' "$latest")"
+size="$(image_size)"
 say "$((size / 1000000)) MB, by layer:"
 "$engine" history --no-trunc --format '{{.Size}}	{{.CreatedBy}}' "$latest" |
   awk -F '\t' '$1 !~ /^0 ?B$/ { gsub(/[[:space:]]+/, " ", $2); printf "  %9s  %s\n", $1, substr($2, 1, 100) }' >&2
