@@ -383,6 +383,21 @@ def test_the_images_packages_are_pinned_and_what_aether_needs():
         assert requirement.specifier.contains(pinned[requirement.name]), text
 
 
+CONTEXTS = {"server": ROOT, "images/base": INFRA / "images/base"}
+
+
+@pytest.mark.parametrize("image", CONTEXTS)
+def test_what_the_images_copy_can_be_read_by_their_users(image):
+    """A checkout under a strict umask has files for its owner only; a folder is copied with the right to enter it."""
+    text = (INFRA / image / "Dockerfile").read_text()
+    copied = re.findall(r"^COPY (?!--from)((?:--\S+ )*)(.+) \S+$", text, re.MULTILINE)
+    assert copied
+    for options, sources in copied:
+        for source in sources.split():
+            is_entered_or_run = os.access(CONTEXTS[image] / source, os.X_OK)
+            assert f"--chmod={'755' if is_entered_or_run else '644'}" in options, source
+
+
 @pytest.mark.parametrize(
     ("dockerfile", "ignore", "context"),
     [
