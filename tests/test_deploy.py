@@ -278,6 +278,19 @@ def test_a_new_token_is_made_when_asked_for(again):
     assert again.state["apps"]["my-server"]["secrets"]["AETHER_FLY_API_TOKEN"] == again.state["tokens"][1]["token"]
 
 
+def test_a_token_that_no_server_got_can_be_found_and_ended(fly):
+    """It is made before its server's secrets are set, and the next run makes another one."""
+    (fly.folder / "fail").write_text("secrets import")
+    assert fly.deploy(*SERVER) == 1
+    [name] = fly.state["tokens"][0]["flags"]["--name"]
+    assert f'look for "{name}" in `flyctl tokens list --app my-machines`' in fly.output
+    assert "`flyctl tokens revoke ID`" in fly.output
+    assert fly.deploy(*SERVER) == 0
+    (fly.folder / "fail").write_text("secrets import")
+    assert fly.deploy(*SERVER) == 1
+    assert "tokens revoke" not in fly.output
+
+
 def test_a_second_computer_cannot_lock_the_machines_by_a_new_key(again):
     """Machines that exist open to the key that they were born with."""
     shutil.rmtree(again.keys)
