@@ -1,5 +1,7 @@
 """scripts/deploy.sh against a flyctl that plays Fly in a file: what is called, in which order, and what never is."""
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -185,7 +187,11 @@ def test_the_secrets_arrive_whole(deployed):
     """The key with all its lines, and a log-in that the password in the file fits."""
     secrets = deployed.state["apps"]["my-server"]["secrets"]
     assert secrets["AETHER_SSH_PRIVATE_KEY"] == (deployed.keys / "my-machines.key").read_text()
-    assert re.fullmatch(r"aether:\{SSHA\}[\w+/]{48}", secrets["AETHER_LOGIN"])
+    user, _, hashed = secrets["AETHER_LOGIN"].partition(":{SSHA}")
+    digest, salt = (both := base64.b64decode(hashed))[:20], both[20:]
+    assert user == "aether"
+    assert len(salt) == 16
+    assert digest == hashlib.sha1((deployed.keys / "my-server.password").read_bytes() + salt).digest()
 
 
 def test_what_is_made_on_this_computer_is_for_its_user_only(deployed):
@@ -214,6 +220,16 @@ def test_the_server_is_one_machine_without_a_public_address(deployed):
         assert (ROOT / flags[flag][0]).is_file()
 
 
+def test_who_has_deployed_is_told_how_to_reach_the_server(deployed):
+    """The tunnel, the addresses, and where the password is."""
+    for line in (
+        "    flyctl proxy 8080:8080 --app my-server",
+        f"    open http://localhost:8080/   as user aether, with the password in {deployed.keys}/my-server.password",
+        "From a WireGuard peer of yours (flyctl wireguard create) it is http://my-server.internal:8080/",
+    ):
+        assert line in deployed.output.splitlines()
+
+
 def test_a_server_on_fly_gets_every_setting_that_makes_sense_there():
     """A setting that is new in aether is passed on, or left out here on purpose."""
     script = (ROOT / "scripts/deploy.sh").read_text()
@@ -230,7 +246,8 @@ def test_without_a_server_only_the_machines_app_is_made(fly):
     assert fly.deploy() == 0
     assert set(fly.state["apps"]) == {"my-machines"}
     assert fly.state["tokens"] == []
-    assert "./scripts/serve" in fly.output
+    key = f"AETHER_SSH_PRIVATE_KEY_FILE={fly.keys}/my-machines.key"
+    assert f"    FLY_APP_NAME=my-machines AETHER_SSH_NETWORK=public {key} ./scripts/serve\n" in fly.output
 
 
 @pytest.mark.parametrize(
@@ -380,22 +397,34 @@ def program(tmp_path):
 
 
 def test_the_smoke_test_uses_the_deployed_server_and_leaves_nothing(fly, program):
-    """Through `flyctl proxy`, as its users do: create, a command in the terminal, destroy."""
+    """Through `flyctl proxy`, as its users do: create, a command in the terminal, destroy. A dry run says so before."""
     port = program("server.py", "--port", "0")
+    assert fly.deploy(*SERVER, "--dry-run", smoke=True) == 0, fly.output
+    planned, login = fly.printed(), f"--password-file {fly.keys}/my-server.password"
+    assert planned[-2:] == [
+        "+ flyctl proxy PORT:8080 --app my-server",
+        f"+ .venv/bin/python scripts/smoke.py --url http://localhost:PORT {login}",
+    ]
     assert fly.deploy(*SERVER, smoke=True, FAKE_FLY_SERVER_PORT=str(port)) == 0, fly.output
     assert "its terminal runs a command" in fly.output
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/machines") as answer:
         assert json.load(answer) == {"machines": []}
     assert fly.argv[-1][0] == "proxy"
+    assert fly.printed() == planned
 
 
 def test_the_smoke_test_without_a_server_starts_one_for_it(fly, program, tmp_path):
-    """With a token that is good for an hour."""
+    """With a token that is good for an hour. A dry run says so before, and makes none."""
     state = str(tmp_path / "emulator")
     port = program("-m", "aether.emulator", "--port", "0", "--token", "fm2_0secret=", "--state-dir", state)
     there = {"FLY_FLAPS_BASE_URL": f"http://127.0.0.1:{port}", "AETHER_SSH_HOST": "127.0.0.1"}
+    assert fly.deploy("--dry-run", smoke=True) == 0, fly.output
+    assert fly.state["tokens"] == []
+    planned = fly.printed()
+    assert planned[-1] == "+ .venv/bin/python scripts/smoke.py"
     assert fly.deploy(smoke=True, **there) == 0, fly.output
     assert "its terminal runs a command" in fly.output
+    assert fly.printed() == planned
     assert fly.state["tokens"][0]["flags"]["--expiry"] == ["1h"]
 
 
