@@ -108,6 +108,9 @@ class Nginx:
         self.environment["NGINX"] = f"{bound.fileno()};"
         return (bound.fileno(),)
 
+    def await_ready(self):
+        """Nothing to wait for: whoever connects to the socket already is served once nginx runs."""
+
 
 class Caddy:
     """The example for Caddy, likewise."""
@@ -126,7 +129,15 @@ class Caddy:
     def take(self, bound):
         """Caddy inherits no sockets: free the port for it."""
         bound.close()
+        self._pinged = socket.create_server(("127.0.0.1", 0))
+        self._pinged.settimeout(30)
+        self.arguments += ["--pingback", f"127.0.0.1:{self._pinged.getsockname()[1]}"]
         return ()
+
+    def await_ready(self):
+        """Wait until Caddy connects, which it does once it listens itself."""
+        with self._pinged:
+            self._pinged.accept()[0].close()
 
 
 class Front:
@@ -188,19 +199,13 @@ def start(need, tmp_path, certificate, listening, origin, http_server, http_port
     front, started = Front(origin, certificate), []
 
     def run(kind, read_timeout=None):
-        bound, port = listening
+        path, (bound, port) = need(kind), listening
         proxy = {"nginx": Nginx, "caddy": Caddy}[kind](tmp_path, certificate, port, http_port, read_timeout)
-        inherited, path = proxy.take(bound), {"PATH": os.environ["PATH"]}
-        command, environment = [need(kind), *proxy.arguments], {**path, **proxy.environment}
+        inherited, environment = proxy.take(bound), {"PATH": os.environ["PATH"], **proxy.environment}
         with (tmp_path / "log").open("w") as log:
-            process = subprocess.Popen(command, env=environment, pass_fds=inherited, stdout=log, stderr=log)
-        started.append(process)
-        while not inherited and process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                continue
+            pipes = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            started.append(subprocess.Popen([path, *proxy.arguments], env=environment, pass_fds=inherited, **pipes))
+        proxy.await_ready()
         return front
 
     yield run
@@ -261,7 +266,7 @@ async def test_a_browser_that_is_logged_in_gets_its_terminal(start, need, machin
         browser = await playwright.chromium.launch(executable_path=need("chromium"), args=flags)
         page = await browser.new_page(ignore_https_errors=True, http_credentials=login)
         await page.goto(f"{front.origin}/terminal.html?machine={machine_id}")
-        await expect(page.locator("#status-word")).to_have_text("Connected")
+        await expect(page.locator("#status-word")).to_have_text("Connected", timeout=20_000)
         await browser.close()
 
 
@@ -289,8 +294,8 @@ async def test_pings_keep_a_silent_terminal_alive_in_nginx(start, machine, ping_
 @pytest.mark.gen_test
 @pytest.mark.parametrize("ping_s", [3600])
 async def test_without_pings_nginx_cuts_a_silent_terminal(start, machine, ping_s):
-    """Which is what they are for."""
-    connection = await start("nginx", read_timeout="200ms").terminal((await machine())["id"])
+    """Which is what they are for. (A second: a shell takes some of that to open on a busy computer.)"""
+    connection = await start("nginx", read_timeout="1s").terminal((await machine())["id"])
     assert await until(connection, "nothing is typed") is None
     connection.close()
 
@@ -435,7 +440,7 @@ def in_image(need, tmp_path):
             env={"PATH": path, "HOME": str(tmp_path), **environ},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
 
     (tmp_path / "passwd").write_text(f"aether:x:10001:10001::{tmp_path}:/bin/sh\n")
