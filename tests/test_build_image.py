@@ -128,6 +128,9 @@ def test_both_tags_and_the_public_key_are_given_to_the_build(build, key):
     assert "--tag registry.fly.io/my-machines/base:latest --tag registry.fly.io/my-machines/base:" in call
     assert f"AUTHORIZED_KEY={' '.join(key.with_suffix('.pub').read_text().split()[:2])}" in call
     assert "--platform linux/amd64" in call
+    [tag] = re.findall(r"--tag \S+:([0-9a-f]{12}) ", call)
+    assert f"--build-arg VERSION={tag} " in call
+    assert re.search(r"--build-arg REVISION=([0-9a-f]{7,})? ", call)
     assert "without attestations: 1\n" in done.stdout
     assert call.rstrip().endswith("--network host infra/images/base")
     assert words(done, "push") == []

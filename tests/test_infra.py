@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -403,6 +404,29 @@ def test_what_the_images_copy_can_be_read_by_their_users(image):
             assert f"--chmod={'755' if is_entered_or_run else '644'}" in options, source
 
 
+@pytest.mark.parametrize("image", CONTEXTS)
+def test_the_images_say_what_they_are(image):
+    """In OCI's labels; the machines' also of which content and commit, as scripts/build-image.sh tells its build."""
+    labels = re.findall(r'org\.opencontainers\.image\.(\w+)="(.*)"', (INFRA / image / "Dockerfile").read_text())
+    assert {"title", "description", "licenses"} <= {name for name, value in labels if value}
+    if image == "images/base":
+        assert {("version", "$VERSION"), ("revision", "$REVISION")} <= set(labels)
+
+
+def server_dockerfile():
+    """Return the instructions of the server's image, last stage, by their names; the last one of each."""
+    text = (INFRA / "server/Dockerfile").read_text().replace("\\\n", "").rpartition("\nFROM ")[2]
+    return dict(line.split(" ", 1) for line in text.splitlines() if line[:1].isupper())
+
+
+def test_the_servers_image_runs_as_a_user_of_its_own_and_is_told_to_end_gently():
+    """Whoever breaks into the server is not root there."""
+    last = server_dockerfile()
+    assert last["USER"] == "10001"
+    assert last["STOPSIGNAL"] == "SIGTERM"
+    assert last["CMD"] == '["infra/server/start"]'
+
+
 @pytest.mark.parametrize(
     ("dockerfile", "ignore", "context"),
     [
@@ -467,12 +491,14 @@ def test_the_image_serves_behind_its_log_in_and_stops_in_order(in_image, tmp_pat
         "    asked.request('GET', url.path)\n"
         "    print(asked.getresponse().status)\n"
     )
+    health_check = shlex.join(json.loads(server_dockerfile()["HEALTHCHECK"].partition(" CMD ")[2]))
     done = in_image(
         f"""
         python -m aether.emulator --token fm2_secret --state-dir {tmp_path}/emulator --runtime plain >/dev/null &
         infra/server/start & start=$!
         python scripts/smoke.py --url http://127.0.0.1:8080 --password-file {tmp_path}/password
         python {tmp_path}/ask http://127.0.0.1:8080/readyz http://[::1]:8080/readyz http://127.0.0.1:8080/machines
+        {health_check} && echo healthy
         tr '\\0' '\\n' </proc/$(pgrep -f '[s]erver.py --address')/environ | grep -c '^AETHER_LOGIN'
         kill -TERM $start; wait $start; echo "ended with $?"; pgrep -c nginx
         """,
@@ -484,7 +510,7 @@ def test_the_image_serves_behind_its_log_in_and_stops_in_order(in_image, tmp_pat
     )
     assert "its terminal runs a command" in done.stdout, done.stderr
     assert "machines are in the Fly app my-machines" in done.stdout
-    assert done.stdout.endswith("\n200\n200\n401\n0\nended with 0\n0\n"), done.stdout
+    assert done.stdout.endswith("\n200\n200\n401\nhealthy\n0\nended with 0\n0\n"), done.stdout
 
 
 def test_the_image_says_what_it_was_not_given(in_image):
