@@ -117,6 +117,16 @@ content() {
   } | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c 1-12
 }
 
+# Print how many bytes the image takes on a machine. With docker that is the sum of its layers: where containerd keeps the
+# images, `image inspect` says their compressed size, or both together. podman's `history` rounds, even where it calls
+# itself docker, and its older versions leave layers out.
+image_size() {
+  case "$("$engine" --version 2>/dev/null)" in
+    podman*) "$engine" image inspect --format '{{.Size}}' "$latest" ;;
+    *) "$engine" history --human=false --format '{{.Size}}' "$latest" | awk '{ sum += $1 } END { printf "%.0f\n", sum }' ;;
+  esac
+}
+
 private_key="${AETHER_SSH_PRIVATE_KEY_FILE:+$(absolute "${AETHER_SSH_PRIVATE_KEY_FILE:-}")}"
 public_key="${public_key:+$(absolute "$public_key")}"
 command -v ssh-keygen >/dev/null || die "no ssh-keygen: install OpenSSH's client"
@@ -130,11 +140,12 @@ by_content="$registry/$app/base:$(content "$key" "$@")"
 revision="$(git rev-parse --short HEAD 2>/dev/null || true)"
 
 say "building $latest with $engine"
-DOCKER_BUILDKIT=1 "$engine" build --platform "$platform" --tag "$latest" --tag "$by_content" \
-  --build-arg "AUTHORIZED_KEY=$key" --build-arg "VERSION=${by_content##*:}" --build-arg "REVISION=$revision" \
-  "$@" "$context" || die "the build failed; what it printed says where"
+# Without the attestations that buildx adds: then the tag is the image itself, and what was tried is what is pushed.
+DOCKER_BUILDKIT=1 BUILDX_NO_DEFAULT_ATTESTATIONS=1 "$engine" build \
+  --platform "$platform" --tag "$latest" --tag "$by_content" --build-arg "AUTHORIZED_KEY=$key" \
+  --build-arg "VERSION=${by_content##*:}" --build-arg "REVISION=$revision" "$@" "$context" || die "the build failed; what it printed says where"
 
-size="$("$engine" image inspect --format '{{.Size}}' "$latest")"
+size="$(image_size)"
 say "$((size / 1000000)) MB, by layer:"
 "$engine" history --no-trunc --format '{{.Size}}	{{.CreatedBy}}' "$latest" |
   awk -F '\t' '$1 !~ /^0 ?B$/ { gsub(/[[:space:]]+/, " ", $2); printf "  %9s  %s\n", $1, substr($2, 1, 100) }' >&2
@@ -147,7 +158,9 @@ fi
 
 if "$wants_push"; then
   for tag in "$by_content" "$latest"; do
-    "$engine" push "$tag" || die "$tag could not be pushed: does the app $app exist (flyctl apps create $app), and are you logged in (flyctl auth docker)?"
+    "$engine" push "$tag" || die "$tag could not be pushed. If the registry does not know the repository $app/base (\"name unknown\"): \
+the app must exist (flyctl apps create $app; a new one may take some minutes), and your log-in's token be of its organisation. \
+If it does not know you: its log-in ends after five minutes (flyctl auth docker)"
   done
   say "pushed $by_content"
 fi

@@ -16,7 +16,8 @@ server. Then it creates a machine, runs a command in its terminal and destroys i
 
   --server APP       run aether's server on Fly, in this app; without it you run the server yourself
   --org ORG          Fly organisation of new apps (FLY_ORG, or personal)
-  --address v6|v4    public address of the machines: a free IPv6, or a dedicated IPv4, which Fly bills (v6)
+  --address v6|v4    public address of the machines: a free IPv6, or, for a server whose host has no IPv6, a dedicated IPv4,
+                     which Fly bills (v6)
   --new-token        give the server a new Fly token; its old one goes on until you revoke it (flyctl tokens list, revoke)
   --no-smoke-test    do not try it out at the end
   --dry-run          print every command; run only those that change nothing
@@ -26,6 +27,7 @@ Environment: FLY_APP_NAME, FLY_REGION, AETHER_SSH_NETWORK (public or private) as
   AETHER_SSH_PRIVATE_KEY_FILE  the key that opens the machines; unset: made once in the state folder
   AETHER_PASSWORD_FILE         the password of the server's log-in; unset: made once in the state folder
   AETHER_DEPLOY_DIR            the state folder (~/.local/state/aether/deploy); keep it, Fly shows no secret again
+To change AETHER_SSH_NETWORK later, name another app for the machines: Fly gives an app its private network when it is made.
 TEXT
 }
 
@@ -213,7 +215,9 @@ os.write(os.open(sys.argv[1], os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), secr
   "$new_token" || ! has "$secrets" AETHER_FLY_API_TOKEN || needs_token=false
   ! "$needs_token" || note="(into the next)" show flyctl "${token_command[@]}"
   note="(stdin: SSH key, log-in, token)" show flyctl secrets import --app "$server" --stage
-  "$dry" || import_secrets || die "the secrets could not be set. What was done before stays; mend it and run this again."
+  "$dry" || import_secrets || die "the secrets could not be set. What was done before stays; mend it and run this again." \
+    "$(! "$needs_token" || echo "A token may have been made all the same, which the next run does not use: look for" \
+      "\"aether server $server\" in \`flyctl tokens list --app $machines\`, and end it with \`flyctl tokens revoke ID\`.")"
   flags=()
   while IFS= read -r -d '' flag; do flags+=("$flag"); done < <(settings)
   # --ha=false: one machine; Fly would make a spare one.
@@ -239,6 +243,7 @@ smoke_test() {
   proxy=$!
   set +m
   trap 'kill "$proxy" 2>/dev/null || true' EXIT
+  trap 'exit 1' HUP TERM # when the next has ended, and not before
   .venv/bin/python scripts/smoke.py --url "http://localhost:$port" --password-file "$password"
 }
 

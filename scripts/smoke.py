@@ -43,10 +43,12 @@ class Smoke:
         """
         try:
             await _step("the server is ready", self._until_ready())
-            machine = await _step("a machine is created", self._call("POST", "/machines", {"name": _name()}))
+            creating = asyncio.ensure_future(self._call("POST", "/machines", {"name": _name()}))
             try:
+                machine = await _step("a machine is created", asyncio.shield(creating))
                 await _step("its terminal runs a command", self._run_command(machine["id"]))
             finally:
+                machine = await creating  # the server makes it even if nobody waits for it any more
                 await _step("it is destroyed", self._call("DELETE", f"/machines/{machine['id']}"))
         finally:
             self._client.close()
@@ -126,10 +128,10 @@ async def _started_for_this() -> None:
 
 
 async def _interruptible(doing: Awaitable[None]) -> None:
-    """Let every signal that asks for an end go through what must be done before that."""
+    """Let every signal that asks for an end go through what must be done before that; more of them change nothing."""
     task = asyncio.ensure_future(doing)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, lambda: task.cancelling() or task.cancel())
     await task
 
 

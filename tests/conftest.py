@@ -83,23 +83,55 @@ def succeeds(*command: str, within_s: float = 60) -> bool:
     return False
 
 
-def why_no_image(engine: str) -> str:
-    """Build the machines' image; return why that cannot be done here, if so."""
+def build_options() -> list[str]:
+    return os.environ.get("AETHER_TEST_BUILD_OPTIONS", "").split()
+
+
+def why_no_base(engine: str, dockerfile: Path) -> str:
+    """Return why an engine cannot build what a Dockerfile says here, if so: it does not work, or has no base image."""
     if shutil.which(engine) is None:
         return f"{engine} is not installed"
     if not succeeds(engine, "info"):
         return f"{engine} does not work here"
-    options = os.environ.get("AETHER_TEST_BUILD_OPTIONS", "").split()
-    dockerfile = (ROOT / "infra/images/base/Dockerfile").read_text()
-    base = next((o for o in options if o.startswith("BASE_IMAGE=")), dockerfile.partition("\nARG ")[2]).split()[0]
-    base = base.removeprefix("BASE_IMAGE=")
-    if not succeeds(engine, "image", "inspect", base) and not succeeds(engine, "pull", base, within_s=600):
-        return f"{engine} cannot fetch {base}"
+    given = dict(option.split("=", 1) for option in build_options() if "=" in option)
+    for name, usual in re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", dockerfile.read_text(), re.MULTILINE):
+        base = given.get(name, usual)
+        if not succeeds(engine, "image", "inspect", base) and not succeeds(engine, "pull", base, within_s=600):
+            return f"{engine} cannot fetch {base}"
+    return ""
+
+
+def why_no_image(engine: str) -> str:
+    """Build the machines' image; return why that cannot be done here, if so."""
+    if why_not := why_no_base(engine, ROOT / "infra/images/base/Dockerfile"):
+        return why_not
     argv = [ROOT / "scripts/build-image.sh", "--engine", engine, "--app", "app"]
-    argv += ["--no-key", "--no-try", "--", *options]
+    argv += ["--no-key", "--no-try", "--", *build_options()]
     done = subprocess.run(argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
     return ""
+
+
+@pytest.fixture
+def server_image() -> Iterator[Callable[[str], str]]:
+    """`server_image("podman")` → the image of aether's server, built; skips where that engine does not work."""
+    made = []
+
+    def build(engine: str) -> str:
+        dockerfile, image = ROOT / "infra/server/Dockerfile", f"aether-server-test-{os.getpid()}"
+        if why_not := why_no_base(engine, dockerfile):
+            pytest.skip(why_not)
+        ignored = ["--ignorefile", f"{dockerfile}.dockerignore"] if engine == "podman" else []  # docker finds it
+        argv = [engine, "build", "--file", str(dockerfile), "--tag", image, *ignored, *build_options(), str(ROOT)]
+        environ = {**os.environ, "DOCKER_BUILDKIT": "1"}
+        done = subprocess.run(argv, env=environ, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        made.append((engine, image))
+        return image
+
+    yield build
+    for engine, image in made:
+        subprocess.run([engine, "rmi", "--force", image], check=True, stdout=subprocess.DEVNULL)
 
 
 def open_files() -> dict[int, str]:

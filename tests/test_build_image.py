@@ -18,9 +18,18 @@ printf '%s\n' "${0##*/} $*" | tr '\n' ' ' >>"$FAKE_LOG"
 echo >>"$FAKE_LOG"
 [ "$FAKE_INTERRUPTED" != "$1" ] || kill -INT 0
 [[ " $FAKE_FAILS " != *" $1 "* ]] || { echo "$1: no" >&2; exit 1; }
+size="${FAKE_SIZE:-1337000000}" version="${FAKE_VERSION:-${0##*/} version 5}"
 case "$1 $last" in
-  image*) echo "${FAKE_SIZE:-1337000000}" ;;
-  history*) printf '404 MB\tCOPY dir:5 in /\n0 B\tCMD ["x"]\n730MB\tRUN   apt-get\n' ;;
+  --version*) echo "$version" ;;
+  build*) echo "without attestations: $BUILDX_NO_DEFAULT_ATTESTATIONS" ;;
+  image*) [[ "$version" = podman* ]] && echo "$size" || echo "$((size / 3))" ;;
+  history*)
+    case "$version $*" in
+      *CreatedBy*) printf '404 MB\tCOPY dir:5 in /\n0 B\tCMD ["x"]\n730MB\tRUN   apt-get\n' ;;
+      podman*) printf '%s\n' 404MB 0B 730MB ;;
+      *human=false*) printf '%s\n' 404000000 0 "$((size - 404000000))" ;;
+    esac
+    ;;
   create*) echo c0ffee ;;
   run*) printf '%s' "$FAKE_BAKED" ;;
   inspect*) echo "${FAKE_STATUS:-0}" ;;
@@ -119,6 +128,10 @@ def test_both_tags_and_the_public_key_are_given_to_the_build(build, key):
     assert "--tag registry.fly.io/my-machines/base:latest --tag registry.fly.io/my-machines/base:" in call
     assert f"AUTHORIZED_KEY={' '.join(key.with_suffix('.pub').read_text().split()[:2])}" in call
     assert "--platform linux/amd64" in call
+    [tag] = re.findall(r"--tag \S+:([0-9a-f]{12}) ", call)
+    assert f"--build-arg VERSION={tag} " in call
+    assert re.search(r"--build-arg REVISION=([0-9a-f]{7,})? ", call)
+    assert "without attestations: 1\n" in done.stdout
     assert call.rstrip().endswith("--network host infra/images/base")
     assert words(done, "push") == []
 
@@ -141,10 +154,15 @@ def test_the_size_is_shown_by_layer(build):
     assert "1337 MB, by layer:\n     404 MB  COPY dir:5 in /\n      730MB  RUN apt-get\n" in build().stderr
 
 
+@pytest.mark.parametrize(
+    ("engine", "version"), [("podman", None), ("docker", None), ("docker", "podman version 4.3.1")]
+)
 @pytest.mark.parametrize(("size", "is_fine"), [("1999999999", True), ("2000000000", False)])
-def test_an_image_of_two_gigabytes_is_too_big(build, size, is_fine):
-    """It is neither tried nor pushed."""
-    done = build("--push", FAKE_SIZE=size)
+def test_an_image_of_two_gigabytes_is_too_big(build, tmp_path, engine, version, size, is_fine):
+    """It is neither tried nor pushed. What each engine calls an image's size is not the same."""
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker/config.json").write_text('{"auths": {"registry.fly.io": {"auth": "eDp4"}}}')
+    done = build("--push", engines_there=(engine,), FAKE_SIZE=size, FAKE_VERSION=version)
     assert (done.returncode == 0) is is_fine
     assert bool(words(done, "push")) is is_fine
     assert is_fine or f"the image has {size} bytes, and must have fewer than 2000000000" in done.stderr
@@ -177,10 +195,13 @@ def test_what_is_missing_is_said_before_anything_is_done(build, environment, opt
 
 
 def test_a_push_that_fails_says_why_it_may(build):
-    """An app that is not there, or a log-in that has expired."""
+    """An app that is not there, or is not ours, or a log-in that has expired."""
     done = build("--push", FAKE_FAILS="push")
     assert done.returncode == 1
-    assert "does the app my-machines exist (flyctl apps create my-machines)" in done.stderr
+    assert "does not know the repository my-machines/base" in done.stderr
+    assert "the app must exist (flyctl apps create my-machines;" in done.stderr
+    assert "your log-in's token be of its organisation" in done.stderr
+    assert "(flyctl auth docker)" in done.stderr
 
 
 def test_docker_is_known_to_be_logged_in_by_its_configuration(build, tmp_path):

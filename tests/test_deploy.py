@@ -1,5 +1,7 @@
 """scripts/deploy.sh against a flyctl that plays Fly in a file: what is called, in which order, and what never is."""
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -72,19 +74,25 @@ class Fly:
         state["apps"][name] = {"network": "default", "ips": [], "secrets": {}, "deploys": [], "machines": [], **more}
         self.write(state)
 
-    def deploy(self, *argv, smoke=False, **environ):
-        """Run the script; keep what it printed and which programs it called."""
+    def start(self, *argv, **environ):
+        """Start the script, in a process group of its own, as at a prompt."""
         env = {key: value for key, value in os.environ.items() if not key.startswith(("FLY_", "AETHER_"))}
         env |= {"PATH": f"{self.bin}:/usr/bin:/bin", "FAKE_FLY": str(self.folder), "AETHER_DEPLOY_DIR": str(self.keys)}
         env |= {"FLY_APP_NAME": "my-machines", **environ}
         (self.folder / "calls").write_text("")
-        command = [self.checkout / "scripts/deploy.sh", *argv, *([] if smoke else ["--no-smoke-test"])]
-        done = subprocess.run(
-            command, cwd=self.folder, check=False, env=env, capture_output=True, text=True, timeout=120
-        )
-        self.output, self.status = done.stdout + done.stderr, done.returncode
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        command = [self.checkout / "scripts/deploy.sh", *argv]
+        return subprocess.Popen(command, cwd=self.folder, env=env, start_new_session=True, **pipes)
+
+    def deploy(self, *argv, smoke=False, **environ):
+        """Run the script; keep what it printed and which programs it called."""
+        with self.start(*argv, *([] if smoke else ["--no-smoke-test"]), **environ) as script:
+            try:
+                self.output = "".join(script.communicate(timeout=120))
+            finally:
+                script.kill()
         self.argv = [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
-        return done.returncode
+        return script.returncode
 
     @property
     def calls(self):
@@ -179,7 +187,11 @@ def test_the_secrets_arrive_whole(deployed):
     """The key with all its lines, and a log-in that the password in the file fits."""
     secrets = deployed.state["apps"]["my-server"]["secrets"]
     assert secrets["AETHER_SSH_PRIVATE_KEY"] == (deployed.keys / "my-machines.key").read_text()
-    assert re.fullmatch(r"aether:\{SSHA\}[\w+/]{48}", secrets["AETHER_LOGIN"])
+    user, _, hashed = secrets["AETHER_LOGIN"].partition(":{SSHA}")
+    digest, salt = (both := base64.b64decode(hashed))[:20], both[20:]
+    assert user == "aether"
+    assert len(salt) == 16
+    assert digest == hashlib.sha1((deployed.keys / "my-server.password").read_bytes() + salt).digest()
 
 
 def test_what_is_made_on_this_computer_is_for_its_user_only(deployed):
@@ -208,6 +220,16 @@ def test_the_server_is_one_machine_without_a_public_address(deployed):
         assert (ROOT / flags[flag][0]).is_file()
 
 
+def test_who_has_deployed_is_told_how_to_reach_the_server(deployed):
+    """The tunnel, the addresses, and where the password is."""
+    for line in (
+        "    flyctl proxy 8080:8080 --app my-server",
+        f"    open http://localhost:8080/   as user aether, with the password in {deployed.keys}/my-server.password",
+        "From a WireGuard peer of yours (flyctl wireguard create) it is http://my-server.internal:8080/",
+    ):
+        assert line in deployed.output.splitlines()
+
+
 def test_a_server_on_fly_gets_every_setting_that_makes_sense_there():
     """A setting that is new in aether is passed on, or left out here on purpose."""
     script = (ROOT / "scripts/deploy.sh").read_text()
@@ -224,7 +246,8 @@ def test_without_a_server_only_the_machines_app_is_made(fly):
     assert fly.deploy() == 0
     assert set(fly.state["apps"]) == {"my-machines"}
     assert fly.state["tokens"] == []
-    assert "./scripts/serve" in fly.output
+    key = f"AETHER_SSH_PRIVATE_KEY_FILE={fly.keys}/my-machines.key"
+    assert f"    FLY_APP_NAME=my-machines AETHER_SSH_NETWORK=public {key} ./scripts/serve\n" in fly.output
 
 
 @pytest.mark.parametrize(
@@ -270,6 +293,19 @@ def test_a_new_token_is_made_when_asked_for(again):
     assert again.deploy(*SERVER, "--new-token") == 0
     assert len(again.state["tokens"]) == 2
     assert again.state["apps"]["my-server"]["secrets"]["AETHER_FLY_API_TOKEN"] == again.state["tokens"][1]["token"]
+
+
+def test_a_token_that_no_server_got_can_be_found_and_ended(fly):
+    """It is made before its server's secrets are set, and the next run makes another one."""
+    (fly.folder / "fail").write_text("secrets import")
+    assert fly.deploy(*SERVER) == 1
+    [name] = fly.state["tokens"][0]["flags"]["--name"]
+    assert f'look for "{name}" in `flyctl tokens list --app my-machines`' in fly.output
+    assert "`flyctl tokens revoke ID`" in fly.output
+    assert fly.deploy(*SERVER) == 0
+    (fly.folder / "fail").write_text("secrets import")
+    assert fly.deploy(*SERVER) == 1
+    assert "tokens revoke" not in fly.output
 
 
 def test_a_second_computer_cannot_lock_the_machines_by_a_new_key(again):
@@ -346,9 +382,9 @@ def program(tmp_path):
     """`program("server.py", …)` → the port of a program of ours that has said its URL."""
     started = []
 
-    def start(*argv):
+    def start(*argv, **environ):
         env = {key: value for key, value in os.environ.items() if not key.startswith(("FLY_", "AETHER_"))}
-        env |= {"AETHER_STATE_DIR": str(tmp_path / "state")}
+        env |= {"AETHER_STATE_DIR": str(tmp_path / "state"), **environ}
         with (tmp_path / "log").open("a") as log:
             process = subprocess.Popen([sys.executable, *argv], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log)
         started.append(process)
@@ -361,42 +397,113 @@ def program(tmp_path):
 
 
 def test_the_smoke_test_uses_the_deployed_server_and_leaves_nothing(fly, program):
-    """Through `flyctl proxy`, as its users do: create, a command in the terminal, destroy."""
+    """Through `flyctl proxy`, as its users do: create, a command in the terminal, destroy. A dry run says so before."""
     port = program("server.py", "--port", "0")
+    assert fly.deploy(*SERVER, "--dry-run", smoke=True) == 0, fly.output
+    planned, login = fly.printed(), f"--password-file {fly.keys}/my-server.password"
+    assert planned[-2:] == [
+        "+ flyctl proxy PORT:8080 --app my-server",
+        f"+ .venv/bin/python scripts/smoke.py --url http://localhost:PORT {login}",
+    ]
     assert fly.deploy(*SERVER, smoke=True, FAKE_FLY_SERVER_PORT=str(port)) == 0, fly.output
     assert "its terminal runs a command" in fly.output
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/machines") as answer:
         assert json.load(answer) == {"machines": []}
     assert fly.argv[-1][0] == "proxy"
+    assert fly.printed() == planned
 
 
 def test_the_smoke_test_without_a_server_starts_one_for_it(fly, program, tmp_path):
-    """With a token that is good for an hour."""
+    """With a token that is good for an hour. A dry run says so before, and makes none."""
     state = str(tmp_path / "emulator")
     port = program("-m", "aether.emulator", "--port", "0", "--token", "fm2_0secret=", "--state-dir", state)
     there = {"FLY_FLAPS_BASE_URL": f"http://127.0.0.1:{port}", "AETHER_SSH_HOST": "127.0.0.1"}
+    assert fly.deploy("--dry-run", smoke=True) == 0, fly.output
+    assert fly.state["tokens"] == []
+    planned = fly.printed()
+    assert planned[-1] == "+ .venv/bin/python scripts/smoke.py"
     assert fly.deploy(smoke=True, **there) == 0, fly.output
     assert "its terminal runs a command" in fly.output
+    assert fly.printed() == planned
     assert fly.state["tokens"][0]["flags"]["--expiry"] == ["1h"]
 
 
+@pytest.fixture
+def emulated(program, tmp_path):
+    """`emulated("--fault", …)` → the settings of a server whose Fly is emulated, and a look at its machines."""
+
+    def start(*options):
+        state = ("--state-dir", str(tmp_path / "emulator"))
+        url = f"http://127.0.0.1:{program('-m', 'aether.emulator', '--port', '0', '--token', 'T', *state, *options)}"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+        there = {"FLY_API_TOKEN": "T", "FLY_APP_NAME": "app", "FLY_FLAPS_BASE_URL": url, "AETHER_SSH_HOST": "127.0.0.1"}
+        request = urllib.request.Request(f"{url}/v1/apps/app/machines", headers={"Authorization": "Bearer T"})
+
+        def machines():
+            with urllib.request.urlopen(request) as answer:
+                return json.load(answer)
+
+        return {**there, "AETHER_SSH_PRIVATE_KEY_FILE": str(tmp_path / "key")}, machines
+
+    return start
+
+
+@pytest.fixture
+def smoke():
+    """`smoke(settings)` → scripts/smoke.py on its way, in a process group of its own."""
+    started = []
+
+    def start(settings):
+        argv, env = [sys.executable, ROOT / "scripts/smoke.py"], {**os.environ, **settings}
+        started.append(subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        with process:
+            process.kill()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_an_interrupted_smoke_test_leaves_no_machine(program, tmp_path, number):
+def test_an_interrupted_smoke_test_leaves_no_machine(emulated, smoke, number):
     """Ctrl-C reaches all of a terminal's programs, the server among them; a machine that is forgotten is billed."""
-    port = program("-m", "aether.emulator", "--port", "0", "--token", "T", "--state-dir", str(tmp_path / "emulator"))
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
-    env = {**os.environ, "FLY_API_TOKEN": "T", "FLY_APP_NAME": "app", "FLY_FLAPS_BASE_URL": f"http://127.0.0.1:{port}"}
-    env |= {"AETHER_SSH_HOST": "127.0.0.1", "AETHER_SSH_PRIVATE_KEY_FILE": str(tmp_path / "key")}
-    argv = [sys.executable, ROOT / "scripts/smoke.py"]
-    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True) as smoke:
-        assert any("a machine is created" in line for line in smoke.stdout)
-        os.killpg(smoke.pid, number)
-    assert smoke.returncode != 0
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/v1/apps/app/machines", headers={"Authorization": "Bearer T"}
-    )
-    with urllib.request.urlopen(request) as answer:
-        assert json.load(answer) == []
+    settings, machines = emulated()
+    process = smoke(settings)
+    assert any("a machine is created" in line for line in process.stdout)
+    os.killpg(process.pid, number)
+    assert process.wait() != 0
+    assert machines() == []
+
+
+# The last step of a create, which here takes a second or two: the machine is there, and its server has not said so yet.
+SLOW_CREATE = ("--runtime", "fast", "--fault", "rate-limit:metadata:3")
+
+
+@pytest.mark.gen_test
+async def test_a_smoke_test_that_is_interrupted_while_its_machine_is_made_leaves_none(emulated, smoke, eventually):
+    """The server makes it all the same. A terminal that is closed may send more than one signal."""
+    settings, machines = emulated(*SLOW_CREATE)
+    process = smoke(settings)
+    await eventually(machines)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        os.killpg(process.pid, number)
+    assert process.wait() != 0
+    assert "a machine is created" not in process.stdout.read()
+    assert machines() == []
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_an_interrupted_deployment_leaves_no_machine(fly, program, emulated, eventually, number):
+    """The machine is destroyed through the tunnel, which stays until that is done."""
+    settings, machines = emulated(*SLOW_CREATE)
+    port = program("server.py", "--port", "0", **settings)
+    with fly.start(*SERVER, FAKE_FLY_SERVER_PORT=str(port)) as script:
+        await eventually(machines)
+        os.killpg(script.pid, number)
+        script.communicate()
+    assert script.returncode != 0
+    assert machines() == []
 
 
 def test_a_smoke_test_that_fails_fails_the_deployment(fly, program, tmp_path):

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -108,6 +109,9 @@ class Nginx:
         self.environment["NGINX"] = f"{bound.fileno()};"
         return (bound.fileno(),)
 
+    def await_ready(self):
+        """Nothing to wait for: whoever connects to the socket already is served once nginx runs."""
+
 
 class Caddy:
     """The example for Caddy, likewise."""
@@ -126,7 +130,15 @@ class Caddy:
     def take(self, bound):
         """Caddy inherits no sockets: free the port for it."""
         bound.close()
+        self._pinged = socket.create_server(("127.0.0.1", 0))
+        self._pinged.settimeout(30)
+        self.arguments += ["--pingback", f"127.0.0.1:{self._pinged.getsockname()[1]}"]
         return ()
+
+    def await_ready(self):
+        """Wait until Caddy connects, which it does once it listens itself."""
+        with self._pinged:
+            self._pinged.accept()[0].close()
 
 
 class Front:
@@ -188,19 +200,13 @@ def start(need, tmp_path, certificate, listening, origin, http_server, http_port
     front, started = Front(origin, certificate), []
 
     def run(kind, read_timeout=None):
-        bound, port = listening
+        path, (bound, port) = need(kind), listening
         proxy = {"nginx": Nginx, "caddy": Caddy}[kind](tmp_path, certificate, port, http_port, read_timeout)
-        inherited, path = proxy.take(bound), {"PATH": os.environ["PATH"]}
-        command, environment = [need(kind), *proxy.arguments], {**path, **proxy.environment}
+        inherited, environment = proxy.take(bound), {"PATH": os.environ["PATH"], **proxy.environment}
         with (tmp_path / "log").open("w") as log:
-            process = subprocess.Popen(command, env=environment, pass_fds=inherited, stdout=log, stderr=log)
-        started.append(process)
-        while not inherited and process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                continue
+            pipes = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            started.append(subprocess.Popen([path, *proxy.arguments], env=environment, pass_fds=inherited, **pipes))
+        proxy.await_ready()
         return front
 
     yield run
@@ -261,7 +267,7 @@ async def test_a_browser_that_is_logged_in_gets_its_terminal(start, need, machin
         browser = await playwright.chromium.launch(executable_path=need("chromium"), args=flags)
         page = await browser.new_page(ignore_https_errors=True, http_credentials=login)
         await page.goto(f"{front.origin}/terminal.html?machine={machine_id}")
-        await expect(page.locator("#status-word")).to_have_text("Connected")
+        await expect(page.locator("#status-word")).to_have_text("Connected", timeout=20_000)
         await browser.close()
 
 
@@ -289,8 +295,8 @@ async def test_pings_keep_a_silent_terminal_alive_in_nginx(start, machine, ping_
 @pytest.mark.gen_test
 @pytest.mark.parametrize("ping_s", [3600])
 async def test_without_pings_nginx_cuts_a_silent_terminal(start, machine, ping_s):
-    """Which is what they are for."""
-    connection = await start("nginx", read_timeout="200ms").terminal((await machine())["id"])
+    """Which is what they are for. (A second: a shell takes some of that to open on a busy computer.)"""
+    connection = await start("nginx", read_timeout="1s").terminal((await machine())["id"])
     assert await until(connection, "nothing is typed") is None
     connection.close()
 
@@ -383,6 +389,44 @@ def test_the_images_packages_are_pinned_and_what_aether_needs():
         assert requirement.specifier.contains(pinned[requirement.name]), text
 
 
+CONTEXTS = {"server": ROOT, "images/base": INFRA / "images/base"}
+
+
+@pytest.mark.parametrize("image", CONTEXTS)
+def test_what_the_images_copy_can_be_read_by_their_users(image):
+    """A checkout under a strict umask has files for its owner only; a folder is copied with the right to enter it."""
+    text = (INFRA / image / "Dockerfile").read_text()
+    copied = re.findall(r"^COPY (?!--from)((?:--\S+ )*)(.+) \S+$", text, re.MULTILINE)
+    assert copied
+    for options, sources in copied:
+        for source in sources.split():
+            is_entered_or_run = os.access(CONTEXTS[image] / source, os.X_OK)
+            assert f"--chmod={'755' if is_entered_or_run else '644'}" in options, source
+
+
+@pytest.mark.parametrize("image", CONTEXTS)
+def test_the_images_say_what_they_are(image):
+    """In OCI's labels; the machines' also of which content and commit, as scripts/build-image.sh tells its build."""
+    labels = re.findall(r'org\.opencontainers\.image\.(\w+)="(.*)"', (INFRA / image / "Dockerfile").read_text())
+    assert {"title", "description", "licenses"} <= {name for name, value in labels if value}
+    if image == "images/base":
+        assert {("version", "$VERSION"), ("revision", "$REVISION")} <= set(labels)
+
+
+def server_dockerfile():
+    """Return the instructions of the server's image, last stage, by their names; the last one of each."""
+    text = (INFRA / "server/Dockerfile").read_text().replace("\\\n", "").rpartition("\nFROM ")[2]
+    return dict(line.split(" ", 1) for line in text.splitlines() if line[:1].isupper())
+
+
+def test_the_servers_image_runs_as_a_user_of_its_own_and_is_told_to_end_gently():
+    """Whoever breaks into the server is not root there."""
+    last = server_dockerfile()
+    assert last["USER"] == "10001"
+    assert last["STOPSIGNAL"] == "SIGTERM"
+    assert last["CMD"] == '["infra/server/start"]'
+
+
 @pytest.mark.parametrize(
     ("dockerfile", "ignore", "context"),
     [
@@ -420,7 +464,7 @@ def in_image(need, tmp_path):
             env={"PATH": path, "HOME": str(tmp_path), **environ},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
         )
 
     (tmp_path / "passwd").write_text(f"aether:x:10001:10001::{tmp_path}:/bin/sh\n")
@@ -447,12 +491,14 @@ def test_the_image_serves_behind_its_log_in_and_stops_in_order(in_image, tmp_pat
         "    asked.request('GET', url.path)\n"
         "    print(asked.getresponse().status)\n"
     )
+    health_check = shlex.join(json.loads(server_dockerfile()["HEALTHCHECK"].partition(" CMD ")[2]))
     done = in_image(
         f"""
         python -m aether.emulator --token fm2_secret --state-dir {tmp_path}/emulator --runtime plain >/dev/null &
         infra/server/start & start=$!
         python scripts/smoke.py --url http://127.0.0.1:8080 --password-file {tmp_path}/password
         python {tmp_path}/ask http://127.0.0.1:8080/readyz http://[::1]:8080/readyz http://127.0.0.1:8080/machines
+        {health_check} && echo healthy
         tr '\\0' '\\n' </proc/$(pgrep -f '[s]erver.py --address')/environ | grep -c '^AETHER_LOGIN'
         kill -TERM $start; wait $start; echo "ended with $?"; pgrep -c nginx
         """,
@@ -464,7 +510,7 @@ def test_the_image_serves_behind_its_log_in_and_stops_in_order(in_image, tmp_pat
     )
     assert "its terminal runs a command" in done.stdout, done.stderr
     assert "machines are in the Fly app my-machines" in done.stdout
-    assert done.stdout.endswith("\n200\n200\n401\n0\nended with 0\n0\n"), done.stdout
+    assert done.stdout.endswith("\n200\n200\n401\nhealthy\n0\nended with 0\n0\n"), done.stdout
 
 
 def test_the_image_says_what_it_was_not_given(in_image):
