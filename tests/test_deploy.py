@@ -402,7 +402,7 @@ def test_the_smoke_test_uses_the_deployed_server_and_leaves_nothing(fly, program
     assert fly.deploy(*SERVER, "--dry-run", smoke=True) == 0, fly.output
     planned, login = fly.printed(), f"--password-file {fly.keys}/my-server.password"
     assert planned[-2:] == [
-        "+ flyctl proxy PORT:8080 --app my-server",
+        "+ flyctl proxy PORT:PORT --app my-server",  # the second, 8080, looks like one, too
         f"+ .venv/bin/python scripts/smoke.py --url http://localhost:PORT {login}",
     ]
     assert fly.deploy(*SERVER, smoke=True, FAKE_FLY_SERVER_PORT=str(port)) == 0, fly.output
