@@ -25,7 +25,7 @@ restarts it, and fails if anything is amiss or the image is not below 2 GB.
   --help               this text
 
 Options behind -- go to the engine's build command, such as --network host or the Dockerfile's mirrors:
---build-arg APT_MIRROR=… NODE_MIRROR=… GO_MIRROR=… NPM_REGISTRY=… PIP_INDEX_URL=… BASE_IMAGE=…
+--build-arg BASE_IMAGE=… APT_MIRROR=… PYTHON_MIRROR=… NODE_MIRROR=… GO_MIRROR=… NPM_REGISTRY=…
 END
 }
 
@@ -143,7 +143,8 @@ say "building $latest with $engine"
 # Without the attestations that buildx adds: then the tag is the image itself, and what was tried is what is pushed.
 DOCKER_BUILDKIT=1 BUILDX_NO_DEFAULT_ATTESTATIONS=1 "$engine" build \
   --platform "$platform" --tag "$latest" --tag "$by_content" --build-arg "AUTHORIZED_KEY=$key" \
-  --build-arg "VERSION=${by_content##*:}" --build-arg "REVISION=$revision" "$@" "$context" || die "the build failed; what it printed says where"
+  --build-arg "VERSION=${by_content##*:}" --build-arg "REVISION=$revision" "$@" "$context" ||
+  die "the build failed; what it printed says where"
 
 size="$(image_size)"
 say "$((size / 1000000)) MB, by layer:"

@@ -82,7 +82,17 @@ check "locale" 'locale charmap' '^UTF-8$'
 check "node" 'node --version' '^v20\.'
 check "npm" 'npm --version' '^[0-9]+\.'
 check "pnpm" 'pnpm --version' '^[0-9]+\.'
-check "python3" 'python3 --version' '^Python 3\.11\.'
+check "python3" 'python3 --version' '^Python 3\.11\.[0-9]+$'
+check "python" 'python --version' '^Python 3\.11\.[0-9]+$'
+check "python's libraries" 'python3 -c "
+import _uuid, bz2, ctypes, curses, dbm.gnu, lzma, readline, sqlite3, ssl, zlib, zoneinfo
+print(zoneinfo.ZoneInfo(\"Europe/Berlin\"), sqlite3.sqlite_version, ssl.OPENSSL_VERSION)"' 'OpenSSL 3'
+# shellcheck disable=SC2016
+check "python and C" 'cd /tmp && gcc -shared -fPIC $(python3-config --cflags) -x c -o seven.so - <<<"
+#include <Python.h>
+static struct PyModuleDef seven = {PyModuleDef_HEAD_INIT, .m_name = \"seven\"};
+PyMODINIT_FUNC PyInit_seven(void) { return PyModule_Create(&seven); }" &&
+python3 -c "import seven; print(seven)"' "^<module 'seven'"
 check "pip" 'pip --version && pip3 --version' 'python 3\.11\)'
 check "venv" 'python3 -m venv /tmp/venv && /tmp/venv/bin/pip --version' 'python 3\.11\)'
 check "go" 'go version' 'go1\.21\.'

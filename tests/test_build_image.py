@@ -41,8 +41,10 @@ case "$1 $last" in
   exec*charmap) echo UTF-8 ;;
   'exec node'*) echo "${FAKE_NODE:-v20.20.2}" ;;
   'exec npm'* | 'exec pnpm'*) echo 10.8.2 ;;
-  'exec python3 --version') echo Python 3.11.0rc1 ;;
-  *pip*) echo 'pip 26.3 (python 3.11)' ;;
+  'exec python --version' | 'exec python3 --version') echo "${FAKE_PYTHON:-Python 3.11.17}" ;;
+  exec*OPENSSL_VERSION*) echo Europe/Berlin 3.37.2 OpenSSL 3.0.2 ;;
+  exec*Python.h*) echo "<module 'seven' from '/tmp/seven.so'>" ;;
+  *pip*) echo 'pip 24.0 (python 3.11)' ;;
   'exec go'*) echo go version go1.21.13 linux/amd64 ;;
   'exec git'*) echo git version 2.34.1 ;;
   exec*gcc*) echo 7 ;;
@@ -217,6 +219,7 @@ def test_docker_is_known_to_be_logged_in_by_its_configuration(build, tmp_path):
     ("environment", "message"),
     [
         ({"FAKE_NODE": "v18.1.0"}, "node: `node --version` printed v18.1.0, not ^v20"),
+        ({"FAKE_PYTHON": "Python 3.11.0rc1"}, "python3: `python3 --version` printed Python 3.11.0rc1, not"),
         ({"FAKE_STATUS": "137"}, "SIGTERM ended it with status 137, not 0"),
         ({"FAKE_BAKED": "/etc/ssh/ssh_host_rsa_key"}, "is in it: /etc/ssh/ssh_host_rsa_key"),
         ({"FAKE_FAILS": "exec"}, "does not answer on port 2222"),
