@@ -58,6 +58,7 @@ NOT_OURS = ("GL Driver Message", "task queue exceeded allotted deadline")  # the
 REQUEST_S = 60
 STOP_S = 20
 PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)  # as all else: 5 s are little on a busy computer
 
 
 class Server:
