@@ -31,6 +31,7 @@ from aether.ssh.window import ReceiveWindow
 log = logging.getLogger(__name__)
 
 RESIZE_PAUSE_S = 0.05
+REDRAW_S = 1.0  # for a shell or an editor to draw what another size asks for
 MAX_PENDING_INPUT_BYTES = 8 << 20
 CLOSE_NORMAL = 1000
 
@@ -58,6 +59,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
     ) -> None:
         self.size = query.size
         self._told_size: Resize | None = None
+        self._redrawn_at = 0.0
         self._activity = activity
         self._client = client
         self._is_reconnect = query.is_reconnect
@@ -117,6 +119,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         """Tell the shell its size; of a storm of sizes it hears the first, a few, and the last."""
         if self._shell is not None and self._told_size != self.size:
             self._told_size = self.size
+            self._redrawn_at = self._loop.time() + REDRAW_S
             self._shell.change_terminal_size(self.size.cols, self.size.rows)
 
     def _end_resize(self) -> None:
@@ -199,9 +202,10 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
             self._shell.write(pending)
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """The shell wrote."""
+        """The shell wrote; what it draws anew for another size is no activity, as the size is none."""
         self._output.take(data)
-        self._activity.note_output()
+        if self._loop.time() >= self._redrawn_at:
+            self._activity.note_output()
 
     def exit_status_received(self, status: int) -> None:
         """The shell exited."""

@@ -85,10 +85,14 @@ def channel():
 class Activity:
     """Hears of input and output."""
 
-    def note_input(self):
-        pass
+    def __init__(self):
+        self.heard = []
 
-    note_output = note_input
+    def note_input(self):
+        self.heard.append("input")
+
+    def note_output(self):
+        self.heard.append("output")
 
 
 @pytest.fixture
@@ -387,6 +391,23 @@ async def test_half_a_character_at_the_end_comes_after_what_was_gathered(make, c
     session.exit_status_received(0)
     session.connection_lost(None)
     assert client.text == "onetwo\ufffd"
+
+
+@pytest.mark.gen_test
+async def test_what_a_shell_draws_for_another_size_is_no_activity(make, monkeypatch):
+    """A window that changes by itself would keep a machine awake, and billed."""
+    session = make()
+    session._redrawn_at = 0.0
+    session.data_received(b"a program's own", None)
+    session.feed(Resize(100, 30))
+    session.data_received(b"$ ", None)
+    assert session._activity.heard == ["output"]
+    monkeypatch.setattr(sessions, "REDRAW_S", 0)
+    session.feed(Input(b"x"))
+    session.feed(Resize(101, 30))
+    await asyncio.sleep(sessions.RESIZE_PAUSE_S * 2)
+    session.data_received(b"x", None)
+    assert session._activity.heard == ["output", "input", "output"]
 
 
 @pytest.mark.gen_test

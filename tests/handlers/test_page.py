@@ -30,6 +30,19 @@ def test_the_policy_allows_the_page_s_script_by_its_hash(static_dir):
     assert "unsafe-inline" not in policy.partition("style-src")[0]
 
 
+def test_the_cdn_s_files_are_pinned_to_what_npm_installs():
+    """The same bytes, wherever they come from."""
+    if not (STATIC_DIR / "node_modules").is_dir() and os.environ.get("CI") != "true":
+        pytest.skip("xterm.js is not installed; scripts/test installs it where npm is")
+    pins = re.findall(
+        r'\["([a-z0-9-]+)@[\d.]+", "([^"]+)", "sha384-([^"]+)"\]', (STATIC_DIR / "terminal.html").read_text()
+    )
+    assert len(pins) == 6
+    for package, path, pin in pins:
+        installed = (STATIC_DIR / "node_modules/@xterm" / package / path).read_bytes()
+        assert base64.b64encode(hashlib.sha384(installed).digest()).decode() == pin
+
+
 def test_the_cdn_is_allowed_only_where_xterm_is_not_installed(static_dir):
     """Third-party resources on a terminal page are a fallback at most."""
     assert CDN in Page(static_dir).content_security_policy

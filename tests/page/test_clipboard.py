@@ -8,7 +8,14 @@ import pytest
 from playwright.async_api import expect
 
 ALLOWED = {"permissions": ["clipboard-read", "clipboard-write"]}
+MENU_PASTE = """text => {
+  const clipboardData = new DataTransfer();
+  clipboardData.setData("text/plain", text);
+  aether.term.textarea.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+}"""  # what the menu's Paste does
 READ = "() => navigator.clipboard.readText()"
+KEY = """([key, code]) => aether.term.textarea.dispatchEvent(
+  new KeyboardEvent("keydown", { key, code, ctrlKey: true, shiftKey: true, bubbles: true, cancelable: true }))"""
 LINES = "".join(f"{number} żółw 日本 🐢\n" for number in range(50_000))  # over a megabyte
 
 
@@ -44,7 +51,11 @@ async def test_control_shift_c_copies_and_control_c_stays_sigint(with_clipboard)
         await tab.look("() => navigator.clipboard.writeText('')")
         await tab.press(keys)
         await tab.until("async () => await navigator.clipboard.readText() === 'precious'")
-    await tab.start("sleep 1000", "sleep 1000")
+    await tab.look("() => navigator.clipboard.writeText('')")
+    await tab.look(KEY, ["J", "KeyC"])  # Dvorak: the keys are named for what they write
+    await tab.look(KEY, ["C", "KeyI"])
+    await tab.until("async () => await navigator.clipboard.readText() === 'precious'")
+    await tab.start_sleep()
     await tab.look("() => { navigator.clipboard.writeText('else'); aether.term.select(0, 1, 8); }")
     await tab.press("Control+c")
     await tab.until_prompt(3)
@@ -66,6 +77,8 @@ async def test_the_mouse_selects_and_the_browser_s_own_menu_copies_that(with_cli
     assert await tab.look("() => window.wasMenu")
     await tab.look("() => document.execCommand('copy')")  # what the menu's Copy does
     assert await tab.look(READ) == "precious"
+    await tab.look(MENU_PASTE, "echo $((6 * 7))")
+    await tab.until_screen("$ echo $((6 * 7))")
 
 
 @pytest.mark.gen_test
@@ -93,6 +106,23 @@ async def test_a_megabyte_arrives_whole_and_in_order(with_clipboard, proxy):
     proxy.thaw()
     await tab.until_screen(hashlib.sha256(expected).hexdigest())
     assert not await tab.look("() => state.outbox.length")
+    await expect(tab.find("#notice")).to_be_hidden()
+
+
+@pytest.mark.gen_test
+async def test_a_paste_is_as_fast_as_the_program_reads(with_clipboard):
+    """A slow one is not drowned: the rest waits here, where it can be cancelled, and arrives when it is wanted."""
+    tab, other = await with_clipboard(), await with_clipboard()
+    await allow_lines(tab)
+    text = "0123456789abcde\n" * (3 << 16)  # more than an SSH server keeps for a program that does not read
+    wanted = text.replace("\n", "\r").encode()
+    script = f"until [ -e go ]; do sleep 0.1; done; head -c {len(wanted)} | sha256sum; stty sane; rm go"
+    await tab.start(f"stty raw -echo; printf rea; echo dy; {script}", "ready")
+    await paste(tab, text)
+    await tab.until("() => state.waiting > PASTE_WINDOW && state.outbox.length")
+    await expect(tab.find("#notice-text")).to_contain_text("Pasting:")
+    await other.run("touch go")
+    await tab.until_screen(hashlib.sha256(wanted).hexdigest())
     await expect(tab.find("#notice")).to_be_hidden()
 
 
@@ -165,12 +195,12 @@ async def test_several_lines_are_asked_about_until_that_is_turned_off(with_clipb
 async def test_one_line_is_asked_about_where_it_would_run_at_once(with_clipboard):
     """Without bracketed paste a line's end is Enter; several are asked about in tmux, too, which has a shell inside."""
     tab = await with_clipboard()
-    await tab.start("printf rea; echo dy; cat > /dev/null", "ready")
+    await tab.start("sh -c 'printf rea; echo dy; exec cat > /dev/null'", "ready")
     await paste(tab, "rm -rf precious\n")
     await expect(tab.find("#ask-title")).to_have_text("Paste a line and run it?")
     await tab.find("#ask-no").click()
     await tab.press("Control+c")
-    await tab.start(r"printf '\e[?1049h\e[?2004hready'; cat > /dev/null", "ready")
+    await tab.start(r"printf '\e[?1049h\e[?2004hrea'; echo dy; cat > /dev/null", "ready")
     await paste(tab, "one\n")
     await tab.until_screen("^[[200~one")
     await expect(tab.find("#ask")).to_be_hidden()
@@ -182,7 +212,7 @@ async def test_one_line_is_asked_about_where_it_would_run_at_once(with_clipboard
 async def test_half_a_character_costs_no_more_than_itself(with_clipboard):
     """A program's clipboard may hold half of a surrogate pair: the rest of the paste arrives, and its end."""
     tab = await with_clipboard()
-    await tab.start(r"printf '\e[?2004hready'; cat > /dev/null", "ready")
+    await tab.start(r"printf '\e[?2004hrea'; echo dy; cat > /dev/null", "ready")
     await tab.look("() => pasteText('left\\ud800right')")
     await tab.until_screen("^[[200~left\ufffdright^[[201~")
 

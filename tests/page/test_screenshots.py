@@ -19,7 +19,7 @@ def size_of(picture):
     return struct.unpack(">II", picture[16:24])
 
 
-@pytest.mark.gen_test
+@pytest.mark.gen_test(timeout=180)
 async def test_the_pictures_are_of_the_real_thing(need, tmp_path):
     """Four scenes, small enough to be committed, each with something on it."""
     need("vim")
@@ -27,8 +27,13 @@ async def test_the_pictures_are_of_the_real_thing(need, tmp_path):
     process = await asyncio.create_subprocess_exec(
         sys.executable, ROOT / "scripts" / "screenshots.py", tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    said, _ = await process.communicate()
-    process._transport.close()
+    try:
+        said, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        process._transport.close()
     assert process.returncode == 0, said.decode()
     pictures = {path.stem: path.read_bytes() for path in tmp_path.iterdir()}
     assert {name: size_of(picture) for name, picture in pictures.items()} == SIZES

@@ -2,6 +2,16 @@
 
 import pytest
 
+UNWRAPPED = """() => {
+  const buffer = aether.term.buffer.active;
+  let text = "";
+  for (let row = 0; row < buffer.length; row++) {
+    const line = buffer.getLine(row);
+    text += (line.isWrapped || !row ? "" : "\\n") + line.translateToString(!buffer.getLine(row + 1)?.isWrapped);
+  }
+  return text;
+}"""
+
 
 def sizes(tab):
     """Return the sizes that the page has sent."""
@@ -32,6 +42,20 @@ async def test_the_shell_has_the_size_of_the_window_from_its_start_and_after_eac
     assert screen["width"] <= box["width"]
     assert screen["height"] <= box["height"]
     assert box["height"] - screen["height"] < 25  # less than a row is left over
+
+
+@pytest.mark.gen_test
+async def test_a_long_line_survives_a_narrow_window(enter):
+    """It is wrapped anew, and stands there once."""
+    tab = await enter(viewport={"width": 1200, "height": 700})
+    await tab.run("for n in {100..180}; do printf '%s ' $n; done; echo")
+    line = "".join(f"{number} " for number in range(100, 181)).strip()
+    for width in (400, 1200, 700, 1200):
+        before = await tab.size()
+        await tab.page.set_viewport_size({"width": width, "height": 700})
+        await tab.until("size => `${aether.term.rows} ${aether.term.cols}` !== size", before)
+        assert await tab.run("stty size") == await tab.size()
+        assert (await tab.look(UNWRAPPED)).count(line) == 1
 
 
 @pytest.mark.gen_test

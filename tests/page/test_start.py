@@ -1,6 +1,7 @@
 """The start page: what machines there are, and what can be done with them."""
 
 import json
+import re
 
 import pytest
 from playwright.async_api import expect
@@ -33,15 +34,17 @@ def row(tab, name):
 
 
 @pytest.mark.gen_test
-async def test_the_list_shows_state_size_and_age(visit, box):
+async def test_the_list_shows_state_size_and_age(visit, box, server):
     """And follows what happens elsewhere by itself."""
     tab = await visit("/")
     demo = row(tab, "demo")
     await expect(demo).to_contain_text("running")
     await expect(demo).to_contain_text("1 shared CPU, 512 MB")
-    await expect(demo).to_contain_text("min")
+    await expect(demo.locator("td").nth(4)).to_have_text(re.compile(r"^(< 1|\d+) min$"))
     await expect(demo).to_contain_text("if unused, stops in")
     await expect(demo.get_by_role("link", name="Open")).to_have_attribute("href", f"/terminal.html?machine={box['id']}")
+    await server.new_machine(name="elsewhere")
+    await expect(row(tab, "elsewhere")).to_contain_text("running")
 
 
 @pytest.mark.gen_test
@@ -77,6 +80,21 @@ async def test_an_error_is_told_as_the_api_worded_it(visit, field, text, said):
     await tab.find("#create").click()
     await expect(tab.page.get_by_role("alert")).to_contain_text(said)
     await expect(tab.find("#create")).to_be_enabled()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("button", "path"), [("Stop", "stop"), ("Delete", "")])
+async def test_what_is_refused_is_told_as_the_api_worded_it(visit, own, button, path):
+    """By whichever button it was asked."""
+    tab = await visit("/")
+    tab.forgive("502")
+    refusal = {"error": {"code": "provider_error", "message": "Fly is out of order; try again"}}
+    pattern = re.compile(f"/machines/{own['id']}/?{path}$")
+    await tab.page.route(pattern, lambda route: route.fulfill(status=502, json=refusal))
+    await row(tab, "own").get_by_role("button", name=button).click()
+    if button == "Delete":
+        await tab.find("#ask-yes").click()
+    await expect(tab.page.get_by_role("alert")).to_have_text("Fly is out of order; try again")
 
 
 @pytest.mark.gen_test

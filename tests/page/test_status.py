@@ -1,6 +1,7 @@
 """What the page says of itself is true, and everybody can read it."""
 
 import json
+import re
 
 import pytest
 from playwright.async_api import expect
@@ -63,6 +64,7 @@ async def state_of(server, box):
 async def test_the_header_names_machine_and_status(enter, box):
     """As the PRD draws it."""
     tab = await enter()
+    await expect(tab.find("#machine-name")).to_have_text("demo")
     words = (await tab.find("header").inner_text()).split()
     assert words[2:6] == ["Machine:", "demo", box["id"][:8], "Status:"]
     assert words[6] == "Connected"
@@ -85,11 +87,11 @@ async def test_the_round_trip_is_measured(enter, proxy):
 @pytest.mark.gen_test
 async def test_a_machine_that_starts_says_what_it_does_and_for_how_long(visit, fly):
     """Seconds count, steps have names, and then there is a prompt."""
-    program = await fly("--boot-delay=2")
+    program = await fly("--boot-delay=6")
     box = json.loads((await program.call("POST", "/machines", {})).body)
     tab = await visit(f"/terminal.html?machine={box['id']}", url=program.url)
     await tab.until_status("Starting")
-    await expect(tab.find("#status-detail")).to_have_text("the machine boots, 1 s")
+    await expect(tab.find("#status-detail")).to_have_text(re.compile("the machine boots, [1-9] s"))
     await tab.until_prompt()
     await tab.until_status("Connected")
 
@@ -117,12 +119,91 @@ async def test_a_stale_tab_starts_no_machine(enter, own, server):
         await tab.look("name => window.dispatchEvent(new Event(name))", event)
     await tab.look("() => document.dispatchEvent(new Event('visibilitychange'))")
     await tab.find("#terminal").click()
+    await tab.look("() => { const at = performance.now(); performance.now = () => at; }")  # typed without a pause
     await tab.type("make\n")
     await tab.until_status("Stopped")
     assert await state_of(server, own) in HALTED
+    assert tab.sockets == 1
     await tab.page.reload()
     await tab.until_status("Stopped")
     assert await state_of(server, own) in HALTED
+
+
+@pytest.mark.gen_test
+async def test_a_key_that_is_held_down_starts_no_machine(enter, own, server):
+    """The Enter of the last command, held for longer than a pause between two bursts of keys."""
+    tab = await enter(machine=own)
+    await tab.page.keyboard.down("Enter")
+    await server.call("POST", f"/machines/{own['id']}/stop")
+    await tab.until_status("Stopped")
+    await tab.rest()
+    await tab.page.keyboard.down("Enter")  # a repetition
+    await tab.look("() => document.activeElement.blur()")
+    await tab.page.keyboard.down("Enter")
+    await tab.until_status("Stopped")
+    assert await state_of(server, own) in HALTED
+    await tab.page.keyboard.up("Enter")
+    await tab.press("Enter")
+    await tab.until_status("Connected")
+
+
+@pytest.mark.gen_test
+async def test_an_idle_stop_is_announced_a_key_puts_it_off_and_afterwards_it_is_named(visit, make_server):
+    """Nobody is surprised, nobody is billed."""
+    program = make_server(AETHER_IDLE_TIMEOUT_S="6", AETHER_IDLE_CHECK_S="0.5")
+    await program.start()
+    box = await program.new_machine()
+    tab = await visit(f"/terminal.html?machine={box['id']}", url=program.url)
+    notice = tab.find("#notice-text")
+    await expect(notice).to_have_text(re.compile("Nobody uses this machine, so it stops in < 1 min; .* Press a key"))
+    await tab.press("Space")
+    await expect(notice).to_be_hidden()
+    await tab.until_status("Connected")
+    await expect(notice).to_contain_text("Nobody uses this machine")
+    await tab.find("#notice-action").click()  # all right
+    await tab.until_status("Stopped")
+    await expect(notice).to_have_text("Machine stopped after 6 seconds without activity. Press Enter to start it.")
+    await program.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_stop_that_the_provider_refuses_is_told(visit, fly):
+    """The machine runs on, and bills: its user must know, and can try again."""
+    program = await fly("--fault", "lose-503:stop:99")
+    program.may_log = "Fly"
+    box = await program.new_machine()
+    tab = await visit(f"/terminal.html?machine={box['id']}", url=program.url)
+    await tab.until_prompt()
+    await tab.find("#power").click()
+    await expect(tab.find("#notice-text")).to_contain_text("Fly")
+    await expect(tab.find("#power")).to_have_text("Stop")
+    await expect(tab.find("#power")).to_be_enabled()
+    await tab.until_status("Connected")
+    await expect(tab.find("#power")).to_be_focused()  # as before: a button that is disabled loses it
+    await tab.find("#notice-action").click()
+    await tab.type("printf st; echo ill\n")
+    await tab.until_screen("still")
+
+
+@pytest.mark.gen_test
+async def test_a_line_that_is_slow_to_open_is_called_connecting(visit, box, proxy):
+    """With the seconds, once they are worth a word."""
+    tab = await visit("about:blank", url="")
+    await tab.page.route_web_socket("**/terminal?*", lambda socket: None)  # accepted, and never answered
+    await tab.page.goto(f"{box['url']}/terminal.html?machine={box['id']}")
+    await tab.until_status("Connecting")
+    await expect(tab.find("#status-detail")).to_have_text(re.compile(r"\d+ s"))
+
+
+@pytest.mark.gen_test
+async def test_without_xterm_the_page_says_what_is_missing(visit, box):
+    """And what to do about it, instead of an empty screen."""
+    tab = await visit("about:blank", url="")
+    tab.forgive("ERR_FAILED", "Content Security Policy", "violates the following")
+    await tab.page.route("**/xterm.js", lambda route: route.abort())
+    await tab.page.goto(f"{box['url']}/terminal.html?machine={box['id']}")
+    await tab.until_status("Unavailable")
+    await expect(tab.find("#notice-text")).to_contain_text("xterm.js, which draws the terminal, could not be loaded")
 
 
 @pytest.mark.gen_test
@@ -209,7 +290,7 @@ async def test_everything_works_from_the_keyboard(visit, server):
     await tab.press("Tab", "Enter")  # the Stop button
     await tab.until_status("Stopped")
     await tab.press("Tab", "Enter")  # the notice's: Start machine
-    await tab.until_prompt(2)
+    await tab.until_prompt(3)
     await expect(tab.find(".xterm-helper-textarea")).to_be_focused()
     await tab.press("Control+Shift+Enter", "Enter")
     await expect(tab.find("#settings")).to_be_visible()

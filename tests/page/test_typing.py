@@ -68,6 +68,31 @@ async def test_shift_enter_is_a_line_feed(enter):
 
 
 @pytest.mark.gen_test
+async def test_whoever_types_sees_where(enter):
+    """However far up the user has scrolled, and whichever key it is."""
+    tab = await enter(**PHONE)
+    await tab.run("seq 200")
+    for press in (
+        lambda: tab.press("Shift+Enter"),
+        lambda: tab.press("x"),
+        lambda: tab.page.get_by_role("button", name="Tab", exact=True).tap(),
+    ):
+        await tab.look("() => aether.term.scrollLines(-50)")
+        assert await tab.look("() => aether.term.buffer.active.viewportY < aether.term.buffer.active.baseY")
+        await press()
+        await tab.until("() => aether.term.buffer.active.viewportY === aether.term.buffer.active.baseY")
+
+
+@pytest.mark.gen_test
+async def test_option_is_meta_where_the_user_wants_it(enter):
+    """On a Mac, Option writes characters unless a program is to have it."""
+    tab = await enter()
+    assert await tab.look("() => aether.term.options.macOptionIsMeta") is False
+    await tab.look("() => { document.getElementById('set-option').click(); }")
+    assert await tab.look("() => aether.term.options.macOptionIsMeta") is True
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize(("steps", "text"), [(["´"], "é"), (["に", "にh", "にほん"], "日本")])
 async def test_dead_keys_and_input_methods_send_what_they_compose(enter, steps, text):
     """Steps on the way are shown, not sent."""
@@ -89,7 +114,7 @@ async def test_dead_keys_and_input_methods_send_what_they_compose(enter, steps, 
 async def test_control_c_ends_a_program(enter):
     """SIGINT, at once."""
     tab = await enter()
-    await tab.start("sleep 1000 && echo never", "sleep")
+    await tab.start_sleep(" && echo never")
     await tab.press("Control+c")
     await tab.until_prompt(2)
 
