@@ -53,7 +53,23 @@ def test_text_arrives_whole():
     """bulk compares every byte, at every chunk size."""
     done = bench("bulk", "--quick", "--only", "aether", "--aether-runtime", "auto")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("reached  text right") == 3, done.stdout
+    assert done.stdout.count("reached  text right") == 4, done.stdout
+
+
+def test_a_changed_byte_fails_the_run(tmp_path):
+    """Timings depend on the machine; bytes do not."""
+    (server := tmp_path / "server.py").write_text(
+        f"""
+import runpy
+from aether import messages
+whole = messages.output
+messages.output = lambda text: whole(text.replace(b"00000777", b"00000778"))
+runpy.run_path({str(BENCH.parents[1] / "server.py")!r}, run_name="__main__")
+"""
+    )
+    done = bench("bulk", "--quick", "--only", f"aether@{server}", "--aether-runtime", "auto")
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.count("MISSED   text right") == 2, done.stdout
 
 
 def test_a_page_s_way_to_its_prompt_is_printed(need):
@@ -91,9 +107,9 @@ async def test_an_interrupted_run_leaves_nothing():
         stderr=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
     )
-    seen = b""
-    while b"round 1/5, pty" not in seen:
-        seen += await process.stderr.read(4096)
+    async for line in process.stderr:
+        if b"round 1/5, pty" in line:
+            break
     family = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGINT)
     await process.stderr.read()

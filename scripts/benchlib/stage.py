@@ -9,7 +9,7 @@ import statistics
 import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 
 from benchlib.aether_server import Aether
@@ -31,6 +31,7 @@ class Stage:
         self.options = options
         self.contenders: list[Contender] = []
         self.troubles: list[str] = []
+        self.failed: set[str] = set()  # contenders that are there, but broke
         self.raw: dict[str, dict[str, list[Figures]]] = {}
 
     @contextlib.asynccontextmanager
@@ -61,15 +62,16 @@ class Stage:
                     figures = await measure(self, contender)
                 except Exception as error:
                     self.trouble(f"{title}, {contender.name}", error)
+                    self.failed.add(contender.name)
                     chosen.remove(contender)
                     continue
                 found.setdefault(contender.name, []).append(figures)
         say("")
 
-    def medians(self, title: str) -> dict[str, Figures]:
-        """Return the medians over the rounds of a benchmark."""
+    def medians(self, title: str, facts: Collection[str] = ()) -> dict[str, Figures]:
+        """Return the medians over the rounds of a benchmark; of `facts`, the worst round."""
         return {
-            name: {key: median([run[key] for run in runs if key in run]) for key in runs[0]}
+            name: {key: (min if key in facts else median)([run[key] for run in runs if key in run]) for key in runs[0]}
             for name, runs in self.raw.get(title, {}).items()
         }
 
@@ -99,6 +101,7 @@ class Stage:
             return
         except Exception as error:
             self.trouble(contender.name, error)
+            self.failed.add(contender.name)
             return
         self.contenders.append(contender)
 
