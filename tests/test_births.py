@@ -119,6 +119,7 @@ async def test_a_mark_that_fly_refused_to_take_off_is_taken_off_by_a_sweep(aethe
         return await set_metadata(fly_id, key, value)
 
     monkeypatch.setattr(aether._client, "set_metadata", refusing)
+    monkeypatch.setattr("aether.fly.transitions.REPLICA_LAG_S", 0.0)
     machine = await aether.fleet.create(SPEC)
     monkeypatch.undo()
     assert len((await aether._client.get(machine.fly_machine_id)).metadata["aether_pending"]) == 64

@@ -159,6 +159,7 @@ async def test_a_machine_in_the_middle_of_its_creation_is_not_adopted(aether, ru
     aether.fleet.births.under_way.add(made.id)
     await aether.reconciler.reconcile()
     assert aether.fleet.list() == []
+    aether.fleet.births.under_way.discard(made.id)  # which closing would wait for
 
 
 @pytest.mark.gen_test
