@@ -6,18 +6,22 @@ import json
 import socket
 import struct
 import sys
+import weakref
 
 import pytest
 from tornado.iostream import StreamClosedError
 from tornado.tcpclient import TCPClient
 from tornado.tcpserver import TCPServer
 
+from aether import lifecycle
 from aether.app import WEBSOCKET_PING_S
 from aether.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
 from aether.handlers import terminal as terminal_handler
+from aether.handlers.terminal import TerminalHandler
 from aether.ssh import client
 
 PROMPT = "coder@aether:~$ "
+FLOODS = ["yes", "cat /dev/zero", "tr '\\0' '\\1' </dev/zero"]  # a control character is six bytes in JSON
 ELSEWHERE_BYTES = 256 * 1024  # what sshd, the PTY and the programs' own pipes may hold besides the window
 TEXT = "".join(f"\x1b[3{n % 8}mé日🐢 {n} ü" for n in range(60000))
 WRITER = """
@@ -38,6 +42,12 @@ while left:
     left -= len(piece)
     time.sleep(pause)
 print("sha256", digest.hexdigest())
+"""
+LATE = """
+import os, time
+print("waiting", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.01)
 """
 HUNG_UP = """
 import os, pathlib, signal, sys
@@ -71,6 +81,7 @@ class Shell:
     def __init__(self, tty, entry, home):
         self.tty, self.entry, self.home = tty, entry, home
         (self.session,) = entry.terminals._sessions
+        self.stream = self.session._client.ws_connection.stream
 
     async def python(self, program, *arguments):
         """Run a Python program in a raw terminal, so that every byte is passed on as it is."""
@@ -79,13 +90,41 @@ class Shell:
         await self.tty.type(f"stty raw -echo; {sys.executable} -ESs program.py {arguments}; stty sane\n")
         await self.tty.until("stty sane\r\n")
 
+    async def print_when_told(self, most):
+        """Have the shell count once the file `go` is there, and say by the file `printed` that it has."""
+        command = f"while [ ! -e go ]; do sleep 0.01; done; seq 1 {most}; touch printed"
+        await self.tty.type(f"echo waiting-$((1+1)); {command}\n")
+        await self.tty.until("waiting-2\r\n")
+
+    async def hang_up_while(self, doing):
+        """Run a program that notes SIGHUP, in the middle of its output, of its input, or of input it does not read."""
+        (self.home / "program.py").write_text(HUNG_UP)
+        await self.tty.type(f"stty raw -echo; {sys.executable} -ESs program.py {doing}\n")
+        await self.tty.until("ready")
+        for _ in range(0 if doing == "flood" else 20):
+            await self.tty.type("x" * 60000)
+
+    async def until_free(self, eventually):
+        """Wait until the program has got its SIGHUP, and nothing of the terminal is left at the server."""
+        channel, left = self.session._channel, weakref.ref(self.session)
+        await eventually(lambda: not self.entry.terminals._sessions)
+        await channel.wait_closed()
+        await eventually((self.home / "hup").exists)
+        await eventually(self.stream.closed)
+        self.session = None
+        await eventually(lambda: left() is None)
+
+
+def counted(most):
+    return "\r\n".join(str(n) for n in range(1, most + 1))
+
 
 @pytest.fixture
 def shell(aether, settings, machine, terminal, base_url):
     """`await shell()` → a terminal at its prompt."""
 
-    async def open_shell(url=base_url):
-        box = await machine()
+    async def open_shell(url=base_url, box=None):
+        box = box or await machine()
         tty = await terminal(box["id"], "?cols=300", url=url)
         await tty.until(PROMPT)
         home = settings.state_dir / "emulator/machines" / box["fly_machine_id"] / "rootfs/home/coder"
@@ -123,6 +162,40 @@ async def test_a_paste_arrives_as_it_was_sent_however_slowly_it_is_read(shell, m
 
 
 @pytest.mark.gen_test
+async def test_a_paste_that_is_read_late_loses_neither_bytes_nor_its_client(shell, eventually, monkeypatch):
+    """What no SSH window takes waits at the server, which goes on to hear its client: to a ping it gets a pong."""
+    pongs = []
+    monkeypatch.setattr(TerminalHandler, "on_pong", lambda handler, data: pongs.append(data))
+    text = TEXT * 3
+    box = await shell()
+    await box.python(LATE + READER, len(text.encode()), 0)
+    await box.tty.until("waiting")
+    for start in range(0, len(text), 60_000):
+        await box.tty.type(text[start : start + 60_000])
+    await eventually(lambda: box.session._is_blocked and box.session.waiting_bytes > 1 << 20)
+    for number in range(3):
+        box.session._client.ping(b"%d" % number)
+        await eventually(lambda wanted=b"%d" % number: wanted in pongs)
+    (box.home / "go").touch()
+    await box.tty.until(f"sha256 {hashlib.sha256(text.encode()).hexdigest()}")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("text", ["".join(f"{n} " for n in range(170_000)), TEXT], ids=["ascii", "characters"])
+async def test_a_paste_into_a_program_that_echoes_it_comes_back_as_it_was(shell, text):
+    """A mebibyte: both directions are full at once, and neither waits for the other."""
+    box = await shell()
+    await box.tty.type("stty raw -echo; echo ready-$((1+1)); cat\n")
+    await box.tty.until("ready-2\n")
+    for start in range(0, len(text), 1 << 20):
+        await box.tty.type(text[start : start + (1 << 20)])
+    seen = box.tty.text
+    while len(seen) < len(text):
+        seen += json.loads(await box.tty.connection.read_message())["data"]
+    assert seen == text
+
+
+@pytest.mark.gen_test
 async def test_the_last_output_before_an_exit_arrives_at_a_client_that_reads_late(shell):
     """The close comes behind it."""
     box = await shell()
@@ -135,16 +208,17 @@ async def test_the_last_output_before_an_exit_arrives_at_a_client_that_reads_lat
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_never_reads_holds_its_shell_and_no_memory(shell, eventually):
-    """The shell waits; what is on its way stays within the window."""
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_client_that_never_reads_holds_its_shell_and_no_memory(shell, eventually, flood):
+    """The shell waits; what is on its way stays within the window, control characters with their escapes, too."""
     box = await shell()
-    await box.tty.type("yes\n")
+    await box.tty.type(f"{flood}\n")
     await eventually(lambda: box.session._output._window.left == 0 and box.session._output._credit.undrawn > 0)
-    stream = box.session._client.ws_connection.stream
     for _ in range(3):
         await box.entry.terminals._link.connect()
         assert box.session._output._window.left == 0
-        assert unsent_bytes(stream) <= MAX_WINDOW_BYTES * 1.1
+        assert unsent_bytes(box.stream) <= MAX_WINDOW_BYTES * 1.1
+        assert box.session._output._unsent_bytes <= MAX_WINDOW_BYTES * 1.1
 
 
 @pytest.mark.gen_test
@@ -161,7 +235,8 @@ async def test_a_client_that_reads_but_does_not_acknowledge_gets_one_window(shel
     assert box.session._output._credit.undrawn <= START_WINDOW_BYTES
     assert box.session._output._window.left == 0
     await box.tty.send(type="ack", bytes=START_WINDOW_BYTES)
-    await box.tty.read()
+    while len(box.tty.text) <= START_WINDOW_BYTES:
+        await box.tty.read()
 
 
 @pytest.mark.gen_test
@@ -243,57 +318,100 @@ def port_of(server):
     return listening.getsockname()[1]
 
 
+@pytest.fixture
+def far_shell(aether, shell, machine, until_state, wire):
+    """`await far_shell()` → a terminal at its prompt, and the wire between its server and its machine."""
+
+    async def open_shell():
+        box = await machine()
+        await until_state(box["id"], "running")
+        inside = aether.fleet.get(box["id"])
+        between = wire(inside.ssh_port)
+        inside.ssh_port = port_of(between)
+        return await shell(box=box), between
+
+    return open_shell
+
+
 @pytest.mark.gen_test
-async def test_a_network_that_is_silent_for_a_while_costs_nothing_on_the_way_to_the_client(shell, wire, base_url):
+async def test_what_is_printed_just_before_a_stop_arrives_before_the_close(far_shell, call, eventually, monkeypatch):
+    """Also where it is still between the machine and us when that has been told to stop."""
+    monkeypatch.setattr(lifecycle, "LAST_WORDS_S", 30)
+    box, between = await far_shell()
+    ask_stop, has_asked = box.entry._transitions.ask_stop, asyncio.Event()
+
+    async def ask(machine_id):
+        await ask_stop(machine_id)
+        has_asked.set()
+
+    monkeypatch.setattr(box.entry._transitions, "ask_stop", ask)
+    await box.print_when_told(15_000)
+    between.is_open.clear()
+    (box.home / "go").touch()
+    await eventually((box.home / "printed").exists)
+    assert (await call("POST", f"/machines/{box.entry.machine.id}/stop")).code == 202
+    await has_asked.wait()
+    between.is_open.set()
+    assert await box.tty.until_closed() == 4410
+    assert counted(15_000) in box.tty.text
+
+
+@pytest.mark.gen_test
+async def test_a_network_that_is_silent_for_a_while_costs_nothing_on_the_way_to_the_client(
+    shell, wire, base_url, eventually
+):
     """Nothing is lost or out of order, and nobody reconnects."""
     between = wire(int(base_url.rpartition(":")[2]))
     box = await shell(f"http://127.0.0.1:{port_of(between)}")
-    await box.tty.run("stty -echo")
+    await box.print_when_told(15_000)
     between.is_open.clear()
-    await box.tty.type("seq 1 30000; echo typed-$((1+1))\n")
+    reading = asyncio.ensure_future(box.tty.read())
+    (box.home / "go").touch()
+    await eventually((box.home / "printed").exists)
     await box.tty.type("echo more-$((2+2))\n")
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert "typed-2" not in box.tty.text
+    assert not reading.done()
     between.is_open.set()
-    seen = await box.tty.until("more-4")
-    assert "\r\n".join(str(n) for n in range(1, 30001)) in seen
+    await reading
+    assert counted(15_000) in await box.tty.until("more-4")
 
 
 @pytest.mark.gen_test
 async def test_a_network_that_is_silent_for_a_while_costs_nothing_on_the_way_to_the_machine(
-    aether, machine, terminal, until_state, wire
+    far_shell, eventually, monkeypatch
 ):
-    """Keys wait in the SSH connection, and arrive."""
-    box = await machine()
-    await until_state(box["id"], "running")
-    between = wire(aether.fleet.get(box["id"]).ssh_port)
-    aether.fleet.get(box["id"]).ssh_port = port_of(between)
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    """Keys wait in the SSH connection, and arrive; a keepalive may go unanswered."""
+    monkeypatch.setattr(client, "KEEPALIVE_S", 0.05)
+    monkeypatch.setattr(client, "KEEPALIVE_COUNT", 200)
+    box, between = await far_shell()
+    (carrier,) = box.entry.terminals._link._carriers
     between.is_open.clear()
-    await tty.type("echo typed-$((1+1))\n")
-    await tty.send(type="resize", cols=91, rows=31)
-    for _ in range(100):
-        await asyncio.sleep(0)
+    await box.tty.type("echo typed-$((1+1))\n")
+    await box.tty.send(type="resize", cols=91, rows=31)
+    await eventually(lambda: carrier.connection._keepalive_count > 1)
     between.is_open.set()
-    await tty.until("typed-2")
-    assert "31 91" in await tty.run("stty size")
+    await box.tty.until("typed-2")
+    assert "31 91" in await box.tty.run("stty size")
+    await eventually(lambda: carrier.connection._keepalive_count <= 1)
+    assert box.entry.terminals._link._carriers == [carrier]
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("doing", ["flood", "read", "sleep"])
 async def test_a_client_that_is_silent_for_longer_than_the_ping_time_out_is_let_go(
-    shell, wire, base_url, eventually, app, monkeypatch
+    shell, wire, base_url, eventually, app, monkeypatch, doing
 ):
-    """Half-open connections hold neither a session nor a shell."""
+    """Half-open connections hold neither a session nor a shell, whatever was on its way in either direction."""
+    monkeypatch.setitem(app.settings, "websocket_ping_interval", 0)  # a healthy client must not be too slow for us
     between = wire(int(base_url.rpartition(":")[2]))
-    monkeypatch.setitem(app.settings, "websocket_ping_interval", 0.1)
-    monkeypatch.setitem(app.settings, "websocket_ping_timeout", 0.1)
     box = await shell(f"http://127.0.0.1:{port_of(between)}")
-    shell_channel = box.session._channel
+    await box.hang_up_while(doing)
     between.is_open.clear()
-    await eventually(lambda: not box.entry.terminals._sessions)
-    await shell_channel.wait_closed()
+    protocol = box.session._client.ws_connection
+    protocol.params.ping_interval = protocol.params.ping_timeout = 0.05
+    protocol.start_pinging()
+    await asyncio.wait([protocol._ping_coroutine])
+    assert box.stream.closed()  # at once: a silent peer is not asked to answer a close
+    await box.until_free(eventually)
 
 
 @pytest.mark.gen_test
@@ -351,17 +469,9 @@ async def test_a_machine_that_answers_keepalives_is_not_given_up(shell, monkeypa
 async def test_a_client_that_vanishes_in_the_middle_of_anything_frees_everything(shell, eventually, doing):
     """A flood, a paste, a paste that nobody reads: the program in front gets SIGHUP, and its channel closes."""
     box = await shell()
-    (box.home / "program.py").write_text(HUNG_UP)
-    await box.tty.type(f"stty raw -echo; {sys.executable} -ESs program.py {doing}\n")
-    await box.tty.until("ready")
-    if doing != "flood":
-        for _ in range(20):
-            await box.tty.type("x" * 60000)
-    channel = box.session._channel
+    await box.hang_up_while(doing)
     reset(box.tty.connection)
-    await eventually(lambda: not box.entry.terminals._sessions)
-    await channel.wait_closed()
-    await eventually((box.home / "hup").exists)
+    await box.until_free(eventually)
 
 
 def reset(connection):
@@ -403,28 +513,17 @@ async def test_typing_goes_on_while_another_session_pastes_and_floods(shell, ter
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_lies_about_what_it_has_drawn_fills_no_memory(shell, eventually):
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_client_that_lies_about_what_it_has_drawn_fills_no_memory(shell, eventually, flood):
     """It reads nothing and acknowledges everything."""
     box = await shell()
-    await box.tty.type("yes\n")
-    stream = box.session._client.ws_connection.stream
+    await box.tty.type(f"{flood}\n")
     for _ in range(300):
         await box.tty.send(type="ack", bytes=1 << 31)
         await asyncio.sleep(0.001)
     await eventually(lambda: box.session._output._window.left == 0)
-    assert unsent_bytes(stream) < 2 << 20
-
-
-@pytest.mark.gen_test
-async def test_a_client_that_sends_nonsense_and_reads_nothing_fills_no_memory(shell):
-    """One complaint at a time."""
-    box = await shell()
-    stream = box.session._client.ws_connection.stream
-    await box.tty.type("yes\n")
-    for _ in range(20000):
-        box.tty.connection.write_message("{")
-    await box.tty.connection.write_message("{")
-    assert unsent_bytes(stream) < 2 << 20
+    assert unsent_bytes(box.stream) < 2 << 20
+    assert box.session._output._unsent_bytes < 2 << 20
 
 
 @pytest.mark.gen_test

@@ -145,6 +145,28 @@ async def test_a_user_without_a_name_can_run_it(run, ask, prompt):
     await prompt(server.url, box["id"])
 
 
+FEW_DESCRIPTORS = """
+import resource, runpy
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+runpy.run_path("server.py", run_name="__main__")
+"""
+
+
+@pytest.mark.gen_test
+@pytest.mark.skipif(sys.platform != "linux", reason="another process's limits are Linux's to tell")
+async def test_the_server_has_descriptors_for_many_terminals_and_programs_in_them_have_the_usual_number(
+    run, ask, prompt
+):
+    """Each terminal takes one of ours; a program that uses select(2) breaks above 1024."""
+    server = await run("-c", FEW_DESCRIPTORS, "--port", "0")
+    soft, hard = psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE)
+    most = sys.maxsize if hard == psutil.RLIM_INFINITY else hard
+    assert soft == min(program.DESCRIPTORS, most)
+    _, box = await ask(server.url, "POST", "/machines")
+    assert await (await prompt(server.url, box["id"])).run("ulimit -n") == f"{min(1024, most)}\n"
+
+
 @pytest.mark.gen_test
 async def test_terminals_over_openssh(run, ask, prompt, need):
     """Local machines may run the SSH server that real ones run; a terminal shows no difference."""

@@ -106,7 +106,7 @@ async def test_a_frame_longer_than_one_read_is_put_together(raw):
     await client.until("ready-2")
     await client.stream.write(frame(key("x" * size)))
     await client.until("done-2")
-    assert "0" in client.text.rpartition("ready-2")[2].partition("done-2")[0]
+    assert client.text.rpartition("ready-2")[2].partition("done-2")[0].split() == ["0"]
 
 
 @pytest.mark.gen_test
@@ -149,14 +149,21 @@ async def test_what_is_no_message_ends_the_connection_and_the_shell(raw, aether,
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_floods_us_and_reads_nothing_is_not_answered_without_end(raw, aether):
-    """Neither its pings nor its mistakes."""
+@pytest.mark.parametrize(
+    "flood",
+    [frame("x", opcode=9), frame("{"), frame('{"type":"ping","number":1}')],
+    ids=["pings", "nonsense", "messages"],
+)
+async def test_a_client_that_floods_us_and_reads_nothing_is_not_answered_without_end(raw, aether, eventually, flood):
+    """Neither its pings, of either kind, nor its mistakes: one answer waits, behind the output."""
     client = await raw()
     (session,) = aether.fleet.entries()[0].terminals._sessions
     wire = session._client.ws_connection.stream
-    await client.stream.write(frame("x" * 125, opcode=9) * 100_000)
-    await client.stream.write(frame("{") * 100_000)
-    assert len(wire._unsent) <= 2
+    await client.stream.write(frame(key("yes\n")))
+    await eventually(lambda: session._output._window.left == 0 and wire._unsent)  # no kernel takes more
+    await client.stream.write(flood * 2000 + frame('{"type":"resize","cols":77,"rows":22}'))
+    await eventually(lambda: session.size.cols == 77)
+    assert len(wire._unsent) <= session._output._unsent_messages + 1
 
 
 @pytest.mark.gen_test
@@ -192,7 +199,8 @@ def wire(io_loop):
 async def receive(far, size):
     data = b""
     while len(data) < size:
-        data += await asyncio.get_running_loop().sock_recv(far, 65536)
+        data += (more := await asyncio.get_running_loop().sock_recv(far, 65536))
+        assert more, f"closed after {len(data)} bytes of {size}"
     return data
 
 
@@ -279,6 +287,22 @@ async def test_an_error_of_the_reader_is_its_callers(wire):
     with pytest.raises(ZeroDivisionError):
         await near.run(read())
     assert near.closed()
+
+
+@pytest.mark.gen_test
+async def test_a_reader_that_waits_for_something_else_than_the_wire_is_an_error(wire):
+    """Nobody would wake it: a Tornado that awaits more here must not leave a terminal hanging."""
+    near, far = wire()
+
+    async def read():
+        await near.read_bytes(5)
+        await asyncio.sleep(0)  # a turn for others is no waiting
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(RuntimeError, match="waits for <Future pending"):
+        await asyncio.wait_for(near.run(read()), 5)
+    assert near.closed()
+    assert await asyncio.get_running_loop().sock_recv(far, 1) == b""
 
 
 @pytest.mark.gen_test

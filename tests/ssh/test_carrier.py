@@ -85,7 +85,7 @@ def carrier(io_loop, monkeypatch):
 
 
 @pytest.mark.gen_test
-async def test_a_channel_that_comes_too_late_is_closed_and_is_nobody_s(carrier, eventually):
+async def test_a_channel_that_comes_too_late_is_closed_and_is_nobody_s(carrier, eventually, monkeypatch):
     """Its session may have another one by then: keys would go to one shell or the other."""
     one, opens, hears = await carrier()
     session = Session()
@@ -94,14 +94,16 @@ async def test_a_channel_that_comes_too_late_is_closed_and_is_nobody_s(carrier, 
     opens.set()
     await eventually(lambda: one._opening == 0 and not one.connection._channels)
     assert (session.channels, session.shells) == ([], 0)
+    monkeypatch.undo()  # this one has its time
     late = await one.open(lambda: session, 80, 24)
     assert (session.channels, session.shells) == ([late], 1)
 
 
 @pytest.mark.gen_test
-async def test_a_shell_that_does_not_start_on_its_channel_is_an_error(carrier):
+async def test_a_shell_that_does_not_start_on_its_channel_is_an_error(carrier, monkeypatch):
     """The session has that channel, and must not get a second one."""
     one, opens, hears = await carrier()
+    monkeypatch.setattr(module, "OPEN_TIMEOUT_S", 0.5)  # the channel itself opens in time, on a busy computer, too
     opens.set()
     session = Session()
     with pytest.raises(ProviderTimeout, match="opened no shell"):

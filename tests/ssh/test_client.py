@@ -162,6 +162,25 @@ async def test_a_server_that_never_comes_up_is_a_timeout(make_link, monkeypatch)
 
 
 @pytest.mark.gen_test
+async def test_terminals_that_wait_for_a_dead_server_all_give_up_together(host_key, user_key, clock, monkeypatch):
+    """It takes connections and says nothing: each waits until its own deadline, not for the others' attempts, too."""
+    monkeypatch.setattr(module, "ATTEMPT_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=clock))
+    attempts, began_at = [], clock.now
+    with socket.create_server(("127.0.0.1", 0)) as dead:
+
+        def attempt():
+            attempts.append(clock.now - began_at)
+            asyncio.get_running_loop().call_soon(setattr, clock, "now", clock.now + 10)  # so long each takes
+            return dead.getsockname()
+
+        link = SshLink(attempt, USER, user_key, host_key.public)
+        ends = await asyncio.gather(*(link.open_terminal(Screen, 80, 24) for _ in range(20)), return_exceptions=True)
+    assert {type(end) for end in ends} == {ProviderTimeout}
+    assert attempts == [0, 10, 20]
+
+
+@pytest.mark.gen_test
 async def test_a_connecting_that_is_cancelled_leaves_no_connection_whenever_it_is(host_key, user_key):
     """A page that is closed meanwhile. (A server in this event loop: then its turns are few, and all can be tried.)"""
     key = asyncssh.import_private_key(host_key.private)
