@@ -99,7 +99,7 @@ class SshLink:
         pause_s, reason = 0.02, "others waited for it, too"
         while time.monotonic() + pause_s < deadline:
             try:
-                return await self._attempt()
+                return await self._attempt(min(ATTEMPT_TIMEOUT_S, deadline - time.monotonic()))
             except asyncssh.HostKeyNotVerifiable as error:
                 raise SshError(
                     "another SSH host key than the machine's answered, so nothing was sent; try again, and if it stays "
@@ -116,9 +116,9 @@ class SshLink:
         text = f"the machine's SSH server did not answer in {CONNECT_DEADLINE_S:.0f} s ({reason}); try again"
         raise ProviderTimeout(text)
 
-    async def _attempt(self) -> asyncssh.SSHClientConnection:
+    async def _attempt(self, timeout_s: float) -> asyncssh.SSHClientConnection:
         host, port = self._address()
-        async with asyncio.timeout(ATTEMPT_TIMEOUT_S):  # wait_for of Python 3.11 may lose the connection at a cancel
+        async with asyncio.timeout(timeout_s):  # wait_for of Python 3.11 may lose the connection at a cancel
             connection = await asyncssh.connect(
                 host,
                 port,
