@@ -15,6 +15,29 @@ WORTH_S = 0.25
 SAMPLE_S = 0.05
 LEAST_S = 0.0001
 SAMPLE_BYTES = 16 * 1024  # less is typing, which says nothing about how fast a client draws
+TYPING_S = 0.5  # after a key somebody is still typing
+CALM_BYTES_S = 1 << 20  # more than eyes can follow
+
+
+class Typing:
+    """Who types on a machine: meanwhile its other terminals may write CALM_BYTES_S each.
+
+    They share one SSH server process with the typist, which answers a key three times as late while another terminal
+    has it copy all that `yes` can write.
+    """
+
+    def __init__(self) -> None:
+        self._who: object = None
+        self._at = 0.0
+
+    def note(self, who: object, now: float) -> None:
+        """Somebody typed in the terminal that `who` stands for."""
+        self._who, self._at = who, now
+
+    def pause_s(self, who: object, grant: int, now: float) -> float:
+        """Return how long `who` has to wait after a grant, for the sake of somebody who types beside it."""
+        is_beside = self._who is not None and self._who is not who and now - self._at < TYPING_S
+        return grant / CALM_BYTES_S if is_beside else 0.0
 
 
 class Credit:

@@ -8,7 +8,7 @@ a kilobyte of its own.
 Nothing on this way is held back and kept: the shell itself is held, by its SSH channel's window, which is granted anew
 only as the client draws (`flow.Credit`). asyncssh's own pausing bounds less: it grants a whole window at each resume. A
 client that acknowledges says what it has drawn; for another one that is what has left for the kernel, whose buffer
-`handlers.terminal` keeps small.
+`handlers.terminal` keeps small. While somebody types in another terminal of the machine, grants are spread over time.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from aether import messages
-from aether.flow import Credit
+from aether.flow import Credit, Typing
 from aether.ssh.window import ReceiveWindow
 
 MAX_MESSAGE_BYTES = 64 * 1024  # of UTF-8: a slow client can acknowledge, and draw, only whole messages
@@ -40,8 +40,11 @@ class Client(Protocol):
 class Output:
     """The output of one session."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, typing: Typing) -> None:
         self._client = client
+        self._typing = typing
+        self._typist = object()  # stands for us there, and keeps nothing alive
+        self._pause: asyncio.TimerHandle | None = None
         self._utf8 = Utf8()
         self._loop = asyncio.get_running_loop()
         self._credit = Credit(self._loop.time())
@@ -65,6 +68,10 @@ class Output:
             self._send(data)
             self._gather()
 
+    def typed(self) -> None:
+        """The user of this terminal typed: what its neighbours write makes room."""
+        self._typing.note(self._typist, self._loop.time())
+
     def acknowledged(self, size: int) -> None:
         """The client has drawn `size` more bytes of UTF-8; from now on only it says what is drawn."""
         self._has_acks = True
@@ -81,6 +88,8 @@ class Output:
         self._send(bytes(self._gathered or b""))
         self._gathered = None
         self._is_closed = True
+        if self._pause is not None:
+            self._pause.cancel()
 
     def _gather(self) -> None:
         """Keep what comes in the next turn of the loop for one message."""
@@ -133,9 +142,17 @@ class Output:
 
     def _grant(self) -> None:
         """Let the shell write on, as far as our buffer can take it: what a client says it has drawn may be a lie."""
-        if self._window is not None:
-            most = max(MAX_UNSENT_BYTES - self._unsent_bytes, 0) // LONGEST_ESCAPE
-            self._window.grant(self._credit.take_grant(most))
+        if self._window is None or self._pause is not None:
+            return
+        most = max(MAX_UNSENT_BYTES - self._unsent_bytes, 0) // LONGEST_ESCAPE
+        grant = self._credit.take_grant(most)
+        self._window.grant(grant)
+        if grant and (pause_s := self._typing.pause_s(self._typist, grant, self._loop.time())):
+            self._pause = self._loop.call_later(pause_s, self._go_on)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._grant()
 
 
 class Utf8:

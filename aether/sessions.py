@@ -10,6 +10,7 @@ Why it is as it is, by `scripts/bench.py` (each kept because it paid there):
 - What leads to the next write comes first, what is only noted comes after it.
 - The SSH window follows the client's screen, and the kernel keeps little: Ctrl-C in a flood is answered at once, where
   OpenSSH's own client at 200 KB/s first shows seconds of old output: `output`, `flow`, `handlers.terminal`.
+- Beside somebody who types, a flood is slowed: the SSH server that both share answers the key first: `flow.Typing`.
 - Collections of garbage are rare and spare what was there at the start: `server.py`.
 uvloop takes nothing off an echo any more: half of what is left is Python, a quarter the waking of processes.
 JSON text frames add 8 % to the bytes of text, and little to the time: the protocol stays as it is.
@@ -24,6 +25,7 @@ import asyncssh
 from aether import messages
 from aether.activity import ActivityPublisher
 from aether.errors import AetherError, LimitExceeded, MachineNotRunning, SshError
+from aether.flow import Typing
 from aether.messages import Ack, Input, Resize, TerminalQuery
 from aether.output import Client, Output
 from aether.ssh.window import ReceiveWindow
@@ -46,6 +48,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         ended_error: what the client is told when the machine does not run, None while it runs.
         diagnose: the same, but the provider is asked first: for a shell that is gone but did not exit.
         on_end: called once when the session is over.
+        typing: who types on the machine, for all its sessions.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         ended_error: Callable[[], AetherError | None],
         diagnose: Callable[[], Awaitable[AetherError | None]],
         on_end: Callable[["TerminalSession"], None],
+        typing: Typing,
     ) -> None:
         self.size = query.size
         self._told_size: Resize | None = None
@@ -66,7 +70,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
         self._ended_error = ended_error
         self._diagnose = diagnose
         self._on_end = on_end
-        self._output = Output(client)
+        self._output = Output(client, typing)
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._shell: asyncssh.SSHClientChannel[bytes] | None = None  # the channel, once its shell runs
         self._task: asyncio.Task[None] | None = None  # opens the shell, later finds out why it is gone
@@ -111,6 +115,7 @@ class TerminalSession(asyncssh.SSHClientSession[bytes]):
             self._pending_input += data
         else:
             self._shell.write(data)
+        self._output.typed()
         self._activity.note_input()
         if self.waiting_bytes > MAX_PENDING_INPUT_BYTES:
             self.end(LimitExceeded("the program in the terminal does not read its input; reconnect and paste less"))

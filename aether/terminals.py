@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aether.activity import ActivityPublisher
 from aether.errors import AetherError
+from aether.flow import Typing
 from aether.messages import TerminalQuery
 from aether.output import Client
 from aether.sessions import TerminalSession
@@ -40,6 +41,7 @@ class Terminals:
         self._check = check
         self._pause = pause
         self._sessions: set[TerminalSession] = set()
+        self._typing = Typing()
 
     def __len__(self) -> int:
         """Return how many are open or opening."""
@@ -48,7 +50,7 @@ class Terminals:
     def open(self, client: Client, query: TerminalQuery) -> TerminalSession:
         """Return a session whose shell opens once the machine runs."""
         session = TerminalSession(
-            self._activity, client, query, self._ended_error, self._diagnose, self._sessions.discard
+            self._activity, client, query, self._ended_error, self._diagnose, self._sessions.discard, self._typing
         )
         self._sessions.add(session)
         session.open(self._attach)

@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aether.flow import MAX_WINDOW_BYTES, MIN_WINDOW_BYTES, SAMPLE_BYTES, START_WINDOW_BYTES, WORTH_S, Credit
+from aether.flow import (
+    CALM_BYTES_S,
+    MAX_WINDOW_BYTES,
+    MIN_WINDOW_BYTES,
+    SAMPLE_BYTES,
+    START_WINDOW_BYTES,
+    TYPING_S,
+    WORTH_S,
+    Credit,
+    Typing,
+)
 
 KIB = 1024
 
@@ -127,3 +137,14 @@ def test_whatever_the_client_does_its_shell_is_never_held_for_good_nor_let_loose
         assert may_send + credit.undrawn <= MAX_WINDOW_BYTES
     credit.drawn(credit.undrawn, now)
     assert may_send + credit.take_grant() >= MIN_WINDOW_BYTES * 3 // 4
+
+
+def test_who_types_holds_back_what_others_on_the_machine_write():
+    """To what eyes can follow, and for as long as somebody types; nobody is held back by keys of their own."""
+    typing, mine, other = Typing(), object(), object()
+    assert typing.pause_s(mine, CALM_BYTES_S, 0.0) == 0.0
+    typing.note(other, 10.0)
+    assert typing.pause_s(mine, CALM_BYTES_S, 10.0) == 1.0
+    assert typing.pause_s(mine, CALM_BYTES_S // 4, 10.0) == 0.25
+    assert typing.pause_s(other, CALM_BYTES_S, 10.0) == 0.0
+    assert typing.pause_s(mine, CALM_BYTES_S, 10.0 + TYPING_S) == 0.0

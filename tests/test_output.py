@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aether import output as module
+from aether.flow import Typing
 from aether.output import Output, Utf8, pieces
 
 # parts of characters of one to four bytes, and bytes that no character has or that come too soon
@@ -24,7 +25,7 @@ class Closed:
 @pytest.mark.gen_test
 async def test_output_for_a_client_that_is_gone_goes_nowhere():
     """The session ends when its connection says so; until then nothing piles up."""
-    output = Output(Closed())
+    output = Output(Closed(), Typing())
     for _ in range(1000):
         output.take(b"x" * 1000)
     output.finish()

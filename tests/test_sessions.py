@@ -7,7 +7,7 @@ import pytest
 
 from aether import sessions
 from aether.errors import MachineNotRunning, MachineStopped, SshError
-from aether.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
+from aether.flow import CALM_BYTES_S, MAX_WINDOW_BYTES, START_WINDOW_BYTES, Typing
 from aether.messages import Ack, Input, Resize, TerminalQuery
 from aether.output import MAX_MESSAGE_BYTES, MAX_UNSENT_MESSAGES
 from aether.sessions import MAX_PENDING_INPUT_BYTES, TerminalSession
@@ -97,12 +97,14 @@ class Activity:
 
 @pytest.fixture
 def make(client, channel):
-    def make(why=None, is_reconnect=False, diagnosis=None, is_started=True):
+    def make(why=None, is_reconnect=False, diagnosis=None, is_started=True, typing=None):
         async def diagnose():
             return diagnosis
 
         query = TerminalQuery(Resize(80, 24), is_reconnect)
-        session = TerminalSession(Activity(), client, query, lambda: why, diagnose, lambda session: None)
+        session = TerminalSession(
+            Activity(), client, query, lambda: why, diagnose, lambda session: None, typing or Typing()
+        )
         session.connection_made(channel)
         if is_started:
             session.session_started()
@@ -153,6 +155,31 @@ async def test_a_client_that_acknowledges_is_the_only_one_to_say_what_is_drawn(m
     assert channel.granted == 0
     session.feed(Ack(START_WINDOW_BYTES // 2))
     assert channel.granted == START_WINDOW_BYTES // 2
+
+
+@pytest.mark.gen_test
+async def test_a_flood_makes_room_for_somebody_who_types_beside_it(make, client, channel, monkeypatch):
+    """It is held to what eyes can follow, however fast its own client; keys of its own hold it to nothing."""
+    typing, later, loop = Typing(), [], asyncio.get_running_loop()
+    session, neighbour = make(typing=typing), make(typing=typing)
+    monkeypatch.setattr(loop, "call_later", lambda delay, call: later.append((delay, call)) or loop.call_at(1e9, call))
+    session.feed(Input(b"yes\r"))
+    for size in (START_WINDOW_BYTES, START_WINDOW_BYTES):
+        session.data_received(b"x" * size, None)
+        await client.drain()
+    assert not later
+    neighbour.feed(Input(b"k"))
+    for _ in range(3):
+        session.data_received(b"x" * START_WINDOW_BYTES, None)
+        await client.drain()
+        await client.drain()
+    (delay, go_on), granted = later[0], channel.granted
+    assert len(later) == 1
+    assert delay == (granted - 2 * START_WINDOW_BYTES) / CALM_BYTES_S
+    go_on()
+    assert channel.granted > granted
+    session.end(None)
+    assert session._output._pause.cancelled()
 
 
 @pytest.mark.gen_test
