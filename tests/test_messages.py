@@ -134,6 +134,20 @@ JSON = st.recursive(
 )
 
 
+LINES = st.lists(
+    st.text(st.characters(codec="utf-8"), max_size=40)
+    | st.sampled_from(['"', "\\", "\\n", "\n", "\r\n", "\x1b[31m", "\x00", "\x07", "a" * 200])
+)
+
+
+@given(LINES)
+def test_output_is_the_string_that_json_has_for_it(parts):
+    """Long lines and short ones, whatever the control characters in them."""
+    text = "".join(parts)
+    encoded = messages.output(text.encode("utf-8"))
+    assert encoded == b'{"type":"output","data":%b}' % json.dumps(text, ensure_ascii=False).encode()
+
+
 @pytest.mark.parametrize("kind", sorted(messages._TERMINAL))
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.data())
