@@ -142,7 +142,7 @@ class Output:
 
     def _grant(self) -> None:
         """Let the shell write on, as far as our buffer can take it: what a client says it has drawn may be a lie."""
-        if self._window is None or self._pause is not None:
+        if self._window is None or self._pause is not None or self._is_closed:
             return
         most = max(MAX_UNSENT_BYTES - self._unsent_bytes, 0) // LONGEST_ESCAPE
         grant = self._credit.take_grant(most)

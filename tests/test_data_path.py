@@ -513,6 +513,21 @@ async def test_typing_goes_on_while_another_session_pastes_and_floods(shell, ter
 
 
 @pytest.mark.gen_test
+async def test_a_flood_pauses_while_somebody_types_in_another_terminal_of_its_machine(shell, terminal):
+    """Both share one SSH server, which answers the key first; keys of its own hold a flood up for nothing."""
+    box = await shell()
+    beside = await terminal(box.entry.machine.id)
+    await beside.until(PROMPT)
+    await box.tty.type("yes\n")
+    while len(box.tty.text) < 2 * START_WINDOW_BYTES:
+        await box.tty.read()
+    assert box.session._output._pause is None
+    while box.session._output._pause is None:
+        await beside.type("x")
+        await box.tty.read()
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_client_that_lies_about_what_it_has_drawn_fills_no_memory(shell, eventually, flood):
     """It reads nothing and acknowledges everything."""

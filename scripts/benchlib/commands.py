@@ -48,7 +48,7 @@ BENCHMARKS: dict[str, tuple[Measure, list[Column], tuple[str, ...], str]] = {
     "paste": (paste, PASTE, WITH_SHELL, "1 MiB pasted at once or in pieces, into a fast and a slow reader"),
     "cpu": (cpu, CPU, SERVED, "processor time of the server for 10,000 keys and for 64 MiB"),
 }
-ROUNDS = {"echo": 5, "bulk": 3, "ctrl-c": 3, "load": 3, "cpu": 2}
+ROUNDS = {"cold": 15, "page": 15, "echo": 5, "bulk": 3, "ctrl-c": 3, "load": 3, "cpu": 2}
 EPILOG = """\
 contenders, measured in the same interleaved rounds:
   client     a server that only answers: what the measuring client itself takes (echo, bulk)
@@ -139,7 +139,9 @@ async def measure(options: Namespace) -> int:
     chosen = list(BENCHMARKS) if options.what == "all" else [options.what]
     stage = Stage(options)
     medians_of_all: dict[str, dict[str, Figures]] = {}
-    cold_runs = {"cold": await cold(options.rounds or 15, options.aether_runtime)} if options.what == "all" else {}
+    cold_runs = (
+        {"cold": await cold(options.rounds or ROUNDS["cold"], options.aether_runtime)} if options.what == "all" else {}
+    )
     async with stage.open():
         for contender in stage.contenders:
             if contender.note:
@@ -179,10 +181,10 @@ async def run(options: Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     if options.what == "cold":
-        figures: object = await cold(options.rounds or 15, options.aether_runtime)
+        figures: object = await cold(options.rounds or ROUNDS["cold"], options.aether_runtime)
     elif options.what == "page":
         try:
-            figures = await page(options.rounds or 15, options.aether_runtime)
+            figures = await page(options.rounds or ROUNDS["page"], options.aether_runtime)
         except NoBrowser as error:
             print(f"page: {error}", file=sys.stderr)
             return 1

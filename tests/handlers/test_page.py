@@ -20,6 +20,15 @@ def static_dir(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def xterm_dir():
+    """xterm.js as npm installed it; in CI it has to be there."""
+    folder = STATIC_DIR / "node_modules/@xterm"
+    if not folder.is_dir() and os.environ.get("CI") != "true":
+        pytest.skip("xterm.js is not installed; scripts/test installs it where npm is")
+    return folder
+
+
 def test_the_policy_allows_the_page_s_script_by_its_hash(static_dir):
     """Injected scripts do not run."""
     digest = base64.b64encode(hashlib.sha256(b"\nlet x = 1;\n").digest()).decode()
@@ -30,16 +39,14 @@ def test_the_policy_allows_the_page_s_script_by_its_hash(static_dir):
     assert "unsafe-inline" not in policy.partition("style-src")[0]
 
 
-def test_the_cdn_s_files_are_pinned_to_what_npm_installs():
+def test_the_cdn_s_files_are_pinned_to_what_npm_installs(xterm_dir):
     """The same bytes, wherever they come from."""
-    if not (STATIC_DIR / "node_modules").is_dir() and os.environ.get("CI") != "true":
-        pytest.skip("xterm.js is not installed; scripts/test installs it where npm is")
     pins = re.findall(
         r'\["([a-z0-9-]+)@[\d.]+", "([^"]+)", "sha384-([^"]+)"\]', (STATIC_DIR / "terminal.html").read_text()
     )
     assert len(pins) == 6
     for package, path, pin in pins:
-        installed = (STATIC_DIR / "node_modules/@xterm" / package / path).read_bytes()
+        installed = (xterm_dir / package / path).read_bytes()
         assert base64.b64encode(hashlib.sha384(installed).digest()).decode() == pin
 
 
@@ -82,10 +89,8 @@ async def test_files_outside_are_out_of_reach(call, path):
 
 
 @pytest.mark.gen_test
-async def test_xterm_comes_from_our_own_origin(call):
+async def test_xterm_comes_from_our_own_origin(call, xterm_dir):
     """Works offline, and no third party sees who opens a terminal."""
-    if not (STATIC_DIR / "node_modules").is_dir() and os.environ.get("CI") != "true":
-        pytest.skip("xterm.js is not installed; scripts/test installs it where npm is")
     response = await call("GET", "/xterm/xterm/lib/xterm.js")
     assert response.code == 200
     assert "javascript" in response.headers["Content-Type"]
