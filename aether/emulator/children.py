@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+LAST_WORDS_S = 1.5  # for clients to take what is left in the terminals of processes that have ended
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _DESCRIPTORS = 1024  # as in a log-in elsewhere, however many the server has: select(2) knows no more
 _KILL_ROUNDS = 10  # a process that forks as fast as we kill loses after a few

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncssh
 
-from aether.emulator.children import Children
+from aether.emulator.children import LAST_WORDS_S, Children
 from aether.emulator.shell import Shell
 
 log = logging.getLogger(__name__)
@@ -63,13 +63,15 @@ class Logins:
         return asyncssh.import_authorized_keys("\n".join(lines)) if lines else None
 
     async def stop(self, grace_s: float) -> None:
-        """Hang up every shell, give all children time, then say goodbye."""
+        """Hang up every shell, give all children time, send what they said last, then say goodbye."""
         self.is_stopping = True
         if self._acceptor is not None:
             self._acceptor.close()
         for shell in self._shells:
             shell.hang_up()
         await self._children.wait(grace_s)
+        if closing := [shell.closed for shell in self._shells if shell.has_ended]:
+            await asyncio.wait(closing, timeout=LAST_WORDS_S)
         for connection in self.connections:
             connection.disconnect(asyncssh.DISC_BY_APPLICATION, "the machine stops")
         if self.connections:

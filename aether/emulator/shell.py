@@ -38,6 +38,12 @@ class Shell(asyncssh.SSHServerSession[bytes]):
         self._is_eof = self._is_paused = self._is_blocked = False
         self._pid: int | None = None
         self._exit_code: int | None = None
+        self.closed: asyncio.Future[None] = self._loop.create_future()  # the client has got all, or is gone
+
+    @property
+    def has_ended(self) -> bool:
+        """Say whether the process has ended; its output may still be on the way."""
+        return self._exit_code is not None
 
     # What the client asks for.
 
@@ -228,6 +234,7 @@ class Shell(asyncssh.SSHServerSession[bytes]):
             self._loop.remove_reader(fd)
             del self._outputs[fd]
             os.close(fd)
+        self.closed.set_result(None)
         self._on_closed(self)
 
     def _kill(self, name: str) -> None:

@@ -16,12 +16,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from aether.emulator.children import Children
+from aether.emulator.children import LAST_WORDS_S, Children
 
 SHELL = "/run/aether/bash"  # what /etc/passwd must call coder's shell
 _CONFIG_PATH = "/run/aether/sshd_config"
 _HOST_KEY_PATH = "/etc/ssh/ssh_host_ed25519_key"
 _BACKLOG = 128
+_POLL_S = 0.01
 _CONFIG = f"""\
 HostKey {_HOST_KEY_PATH}
 AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u .ssh/authorized_keys
@@ -78,7 +79,7 @@ class Sshd:
             self._connections.add(pid)
 
     async def stop(self, grace_s: float) -> None:
-        """Accept no more, hang up every shell, give all children time, end the connections."""
+        """Accept no more, hang up every shell, give all time for their last words, end the connections."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + grace_s
         if self._listener is not None:
@@ -90,9 +91,23 @@ class Sshd:
             hang_up(shell)
         if endings:
             await asyncio.wait(endings, timeout=grace_s)
+            await self._until_read([shell.terminal for shell in open_shells], LAST_WORDS_S)
         for pid in self._connections:
             os.kill(pid, signal.SIGTERM)  # sshd tells its own child
         await self._children.wait(max(ends_at - loop.time(), 0))
+
+    async def _until_read(self, terminals: list[int], timeout_s: float) -> None:
+        """Wait until sshd has read these terminals empty, which it closes then, and has sent what it read."""
+        paths = [Path(f"/dev/pts/{os.minor(terminal)}") for terminal in terminals if terminal]
+        for _ in range(round(timeout_s / _POLL_S)):
+            if not any(path.exists() for path in paths) and not self._is_sending():
+                break
+            await asyncio.sleep(_POLL_S)
+
+    @staticmethod
+    def _is_sending() -> bool:
+        """Say whether an sshd does something: one that has nothing to send sleeps, as one does that cannot."""
+        return any(not p.is_asleep for p in processes().values() if p.name.startswith("sshd"))
 
 
 def shell_script(environment: Mapping[str, str]) -> str:
@@ -125,7 +140,9 @@ class Process(NamedTuple):
 
     pid: int
     name: str
+    is_asleep: bool
     parent: int
+    terminal: int  # its device number, 0 without one
     foreground: int  # process group of its terminal, -1 without one
 
 
@@ -137,7 +154,7 @@ def processes() -> dict[int, Process]:
             head, _, tail = path.read_text(errors="replace").rpartition(")")
             pid, _, name = head.partition(" (")
             fields = tail.split()
-            found[int(pid)] = Process(int(pid), name, int(fields[1]), int(fields[5]))
+            found[int(pid)] = Process(int(pid), name, fields[0] == "S", int(fields[1]), int(fields[4]), int(fields[5]))
     return found
 
 

@@ -26,6 +26,17 @@ from aether.emulator.clock import VirtualClock
 from aether.emulator.containers import ENGINES, Containers
 from aether.emulator.options import Options
 
+FILL = """
+import os
+os.set_blocking(1, False)
+written = 0
+try:
+    while True:
+        written += os.write(1, b"x")
+except BlockingIOError:
+    open("counting", "w").write(str(written))
+os.rename("counting", "written")
+"""
 PROMPT = b"coder@aether:~$ "
 
 
@@ -362,6 +373,29 @@ def on(
 def box(io_loop: IOLoop, runtime: str, on: Callable[..., Awaitable[Box]]) -> Box:
     """A started machine, once in each runtime."""
     return io_loop.run_sync(lambda: on(runtime))
+
+
+class Fill:
+    """A command that says "ok", waits for `go`, and writes all that its terminal takes while nobody reads."""
+
+    command = f"echo ok; until [ -e go ]; do sleep 0.01; done; {sys.executable} -ESs fill.py"
+
+    def __init__(self, home: Path, eventually: Callable[..., Awaitable[None]]) -> None:
+        self._home = home
+        self._eventually = eventually
+        (home / "fill.py").write_text(FILL)
+
+    async def go(self) -> int:
+        """Let it write, and answer how many bytes it wrote."""
+        (self._home / "go").touch()
+        await self._eventually((self._home / "written").exists)
+        return int((self._home / "written").read_text())
+
+
+@pytest.fixture
+def fill(box: Box, state_dir: Path, eventually: Callable[..., Awaitable[None]]) -> Fill:
+    """The means to fill a terminal of the machine."""
+    return Fill(state_dir / "machines" / box.id / "rootfs/home/coder", eventually)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 
+import psutil
 import pytest
 
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
@@ -190,6 +191,23 @@ async def test_stop_ends_open_terminals(box):
         await terminal.until()
         await box.stop()
         await terminal.gone()
+
+
+@pytest.mark.parametrize("runtime", ["plain", "bwrap"], indirect=True)
+@pytest.mark.gen_test
+async def test_the_last_words_before_a_stop_arrive(box, fill, eventually):
+    """What the terminal still holds when its shell is dead is read, and sent, before the connection is closed."""
+    async with box.terminal(command=fill.command) as terminal:
+        await terminal.until(b"ok\r\n")
+        [guest] = [p for p in psutil.Process().children(recursive=True) if p.name().startswith("python")]
+        [shell] = guest.children()
+        guest.suspend()
+        written = await fill.go()
+        await eventually(lambda: shell.status() == psutil.STATUS_ZOMBIE)
+        assert (await box.api("POST", f"{box.path}/stop", {})).body == {"ok": True}
+        guest.resume()
+        assert len(await terminal.rest()) == written
+        await box.wait("stopped")
 
 
 @plain

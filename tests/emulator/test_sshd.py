@@ -224,6 +224,23 @@ async def test_stop_hangs_up_the_job_in_front(box):
 
 
 @pytest.mark.gen_test
+async def test_the_last_words_before_a_stop_arrive(box, connections, fill, eventually):
+    """What the terminal still holds when its shell is dead is read, and sent, before the connection is closed."""
+    async with box.terminal(command=f"{fill.command}; sleep 1000") as terminal:
+        await terminal.until(b"ok\r\n")
+        [shell] = [p for sshd in connections() for p in sshd.children() if not p.name().startswith("sshd")]
+        for sshd in connections():
+            sshd.suspend()
+        written = await fill.go()
+        assert (await box.api("POST", f"{box.path}/stop", {})).body == {"ok": True}
+        await eventually(lambda: shell.status() == psutil.STATUS_ZOMBIE)
+        for sshd in connections():
+            sshd.resume()
+        assert len(await terminal.rest()) == written
+        await box.wait("stopped")
+
+
+@pytest.mark.gen_test
 async def test_files_survive_a_stop(box):
     """If the machine says so: `rootfs.persist`."""
     await box.run("echo kept > file; echo kept > /tmp/file")
