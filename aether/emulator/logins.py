@@ -70,7 +70,7 @@ class Logins:
         for shell in self._shells:
             shell.hang_up()
         await self._children.wait(grace_s)
-        if closing := [shell.closed for shell in self._shells if shell.has_ended]:
+        if closing := [shell.closed for shell in self._shells if shell.exit_code is not None]:
             await asyncio.wait(closing, timeout=LAST_WORDS_S)
         for connection in self.connections:
             connection.disconnect(asyncssh.DISC_BY_APPLICATION, "the machine stops")

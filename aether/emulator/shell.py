@@ -1,6 +1,7 @@
 """One shell of a machine: its process on a PTY or on pipes, and the SSH channel it talks through."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import signal
@@ -16,7 +17,6 @@ from aether.emulator.children import Children
 _CHUNK = 65536
 _IUTF8 = 0x4000  # termios.h, the same on Linux and macOS: backspace erases a whole character
 _STDERR = asyncssh.EXTENDED_DATA_STDERR
-
 _SIGNALS = frozenset(signal.Signals)
 
 
@@ -37,13 +37,8 @@ class Shell(asyncssh.SSHServerSession[bytes]):
         self._pending = bytearray()
         self._is_eof = self._is_paused = self._is_blocked = False
         self._pid: int | None = None
-        self._exit_code: int | None = None
+        self.exit_code: int | None = None  # of the process, whose output may still be on the way
         self.closed: asyncio.Future[None] = self._loop.create_future()  # the client has got all, or is gone
-
-    @property
-    def has_ended(self) -> bool:
-        """Say whether the process has ended; its output may still be on the way."""
-        return self._exit_code is not None
 
     # What the client asks for.
 
@@ -175,22 +170,22 @@ class Shell(asyncssh.SSHServerSession[bytes]):
         self._drain()
 
     def _read(self, fd: int) -> None:
-        data: bytes | None
         try:
             data = os.read(fd, _CHUNK)
         except BlockingIOError:
-            # After the shell's death a terminal is done when it is empty: its other users were hung up.
-            data = b"" if self._is_tty and self._exit_code is not None else None
+            if not self._is_tty or self.exit_code is None:
+                return
+            data = b""  # after the shell's death a terminal is done when it is empty: its other users were hung up
         except OSError:  # EIO: a terminal nobody has open
             data = b""
         if data:
             self._channel.write(data, self._outputs[fd])
-        elif data is not None:
+        else:
             self._close_output(fd)
 
     def _drain(self) -> None:
         """Once the shell is dead, read a terminal until it is empty: no event will say that it is."""
-        if self._is_tty and self._exit_code is not None and not self._is_paused:
+        if self._is_tty and self.exit_code is not None and not self._is_paused:
             for fd in list(self._outputs):
                 self._read(fd)
                 self._loop.call_soon(self._drain)
@@ -206,20 +201,20 @@ class Shell(asyncssh.SSHServerSession[bytes]):
     # The end.
 
     def _exited(self, exit_code: int) -> None:
-        self._exit_code = exit_code
+        self.exit_code = exit_code
         self._drain()
         self._report()
 
     def _report(self) -> None:
         """Send the exit status after the last byte of output."""
-        if self._exit_code is None or self._outputs or self._channel.is_closing():
+        if self.exit_code is None or self._outputs or self._channel.is_closing():
             return
-        if self._exit_code >= 0:
-            self._channel.exit(self._exit_code)
-        elif -self._exit_code in _SIGNALS:
-            self._channel.exit_with_signal(signal.Signals(-self._exit_code).name.removeprefix("SIG"))
+        if self.exit_code >= 0:
+            self._channel.exit(self.exit_code)
+        elif -self.exit_code in _SIGNALS:
+            self._channel.exit_with_signal(signal.Signals(-self.exit_code).name.removeprefix("SIG"))
         else:  # a real-time signal has no name in SSH; shells say it so
-            self._channel.exit(128 - self._exit_code)
+            self._channel.exit(128 - self.exit_code)
 
     def hang_up(self) -> None:
         """Tell the shell and the job in front that their line is gone."""
@@ -239,16 +234,14 @@ class Shell(asyncssh.SSHServerSession[bytes]):
 
     def _kill(self, name: str) -> None:
         number = getattr(signal, name, None)
-        if self._pid is None or self._exit_code is not None or not isinstance(number, signal.Signals):
+        if self._pid is None or self.exit_code is not None or not isinstance(number, signal.Signals):
             return
         groups = {self._pid}
         if self._is_tty and self._input is not None:
             groups.add(os.tcgetpgrp(self._input))
         for group in groups - {0, -1}:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, number)
-            except ProcessLookupError:
-                continue
 
 
 def _accepted(environment: Mapping[bytes, bytes]) -> dict[str, str]:
