@@ -23,11 +23,21 @@ esac
 
 
 @pytest.fixture
-def attach(nothing_leaks, tmp_path):
+def install(tmp_path):
+    """Make a script the engine from its next call on: nobody may write to one that is being executed (execve(2))."""
+
+    def replace(script):
+        (tmp_path / "new").write_text(script)
+        (tmp_path / "new").chmod(0o755)
+        return (tmp_path / "new").rename(tmp_path / "podman")
+
+    return replace
+
+
+@pytest.fixture
+def attach(nothing_leaks, install, tmp_path):
     """Attach to the container of an engine."""
-    program = tmp_path / "podman"
-    program.write_text(ENGINE)
-    program.chmod(0o755)
+    program = install(ENGINE)
     return lambda: ContainerGuest.attach(Engine(str(program)), "box", "SIGTERM", tmp_path / "console.log")
 
 
@@ -43,11 +53,11 @@ async def test_what_it_prints_is_in_a_private_file(attach, tmp_path):
 
 
 @pytest.mark.gen_test
-async def test_a_second_stop_shortens_the_first_ones_grace(attach, tmp_path, monkeypatch):
+async def test_a_second_stop_shortens_the_first_ones_grace(attach, install, tmp_path, monkeypatch):
     """As a forced destruction does; the signal is sent once."""
     monkeypatch.setenv("CODE", "0")
     guest = await attach()
-    (tmp_path / "podman").write_text(
+    install(
         ENGINE.replace('kill) echo "$*" >>kills;', 'kill) echo "$*" >>kills; [ "$2" = --signal=SIGKILL ] || exit 0;')
     )
     guest.stop(1000)
@@ -80,10 +90,10 @@ async def test_the_container_is_waited_for_when_what_is_attached_is_killed(attac
 
 
 @pytest.mark.gen_test
-async def test_a_container_that_is_gone_counts_as_killed(attach, tmp_path):
+async def test_a_container_that_is_gone_counts_as_killed(attach, install, tmp_path):
     """By whoever removed it."""
     guest = await attach()
-    (tmp_path / "podman").write_text(ENGINE.replace("inspect)", "inspect) exit 1;"))
+    install(ENGINE.replace("inspect)", "inspect) exit 1;"))
     (tmp_path / "end").touch()  # what it ended with, inspect would say
     assert await guest.wait() == -9
 
