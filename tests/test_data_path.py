@@ -208,6 +208,19 @@ async def test_the_last_output_before_an_exit_arrives_at_a_client_that_reads_lat
 
 
 @pytest.mark.gen_test
+async def test_a_client_that_reads_nothing_yet_is_not_closed_before_the_last_output_has_left(shell, eventually):
+    """Tornado would give it five seconds from there on, for output and close together."""
+    box = await shell()
+    protocol = box.session._client.ws_connection
+    await box.tty.type("head -c 100000 /dev/zero | tr '\\0' '\\1'; exit\n")  # within a window, but 600 KB of JSON
+    await eventually(lambda: not box.entry.terminals._sessions)
+    assert unsent_bytes(box.stream) > 0
+    assert not protocol.is_closing()
+    assert await box.tty.until_closed() == 1000
+    assert "\1" * 100_000 in box.tty.text
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_client_that_never_reads_holds_its_shell_and_no_memory(shell, eventually, flood):
     """The shell waits; what is on its way stays within the window, control characters with their escapes, too."""

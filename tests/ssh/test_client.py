@@ -250,8 +250,10 @@ async def test_the_connection_is_watched_and_holds_no_key_back(start_sshd, make_
     assert (connection._keepalive_interval, connection._keepalive_count_max) == (15, 3)
     timer = connection._keepalive_timer
     assert timer is not None
+    connection._keepalive_count = 2  # of questions without an answer
     connection._reset_keepalive_timer()  # asyncssh's own name: as it does for each packet
     assert connection._keepalive_timer is timer
+    assert connection._keepalive_count == 0
     assert connection._transport.max_size == module.READ_BYTES
     connected = connection.get_extra_info("socket")
     assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
