@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -386,6 +387,42 @@ async def test_sigterm_is_a_clean_end_of_everything(machine, terminal):
     await screen.is_closed.wait()
     machine.start()
     assert await (await terminal()).run("cat file") == "kept\n"
+
+
+@pytest.mark.gen_test
+async def test_a_stop_hangs_up_terminals_and_gives_their_programs_time(machine, terminal):
+    """As when a line is cut: an editor keeps what is not saved, a shell says goodbye."""
+    machine.start()
+    shell, job = await terminal(), await terminal()
+    shell.chan.write(b"trap 'echo bye; echo shell > shell' EXIT; echo set-$((1+1))\n")
+    await shell.until("set-2\r\n")
+    editor = "trap 'sleep 0.3; echo job > job; exit' HUP; echo up-$((1+1)); while :; do sleep 0.05; done"
+    job.chan.write(f"bash -c {shlex.quote(editor)}\n".encode())
+    await job.until("up-2\r\n")
+    os.kill(machine.pid, signal.SIGTERM)
+    await shell.until("bye")
+    assert await machine.ended() == 0
+    home = machine.path / "home/coder"
+    assert ((home / "shell").read_text(), (home / "job").read_text()) == ("shell\n", "job\n")
+
+
+@pytest.mark.gen_test
+async def test_a_stop_does_not_wait_for_programs_that_do_not_care(machine, terminal):
+    """They have three seconds."""
+    machine.start()
+    screen = await terminal()
+    screen.chan.write(b"trap '' HUP; echo set-$((1+1)); while :; do sleep 0.05; done\n")
+    await screen.until("set-2\r\n")
+    os.kill(machine.pid, signal.SIGTERM)
+    assert await machine.ended() == 0
+    await screen.is_closed.wait()
+
+
+@pytest.mark.gen_test
+async def test_what_sshd_ends_with_is_what_the_machine_ends_with(machine):
+    """Where nobody stopped it: a restart policy goes by that."""
+    machine.start("-o", "Nonsense=yes")
+    assert await machine.ended() in (1, 255)  # by its version
 
 
 @pytest.mark.gen_test
