@@ -142,6 +142,11 @@ class Machine:
             with contextlib.closing(writer):
                 return await reader.readline()
 
+    def catches(self, number):
+        """Say whether the start script has a trap for a signal (proc(5), /proc/pid/status)."""
+        caught = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
+        return int(caught[1], 16) >> number - 1 & 1
+
     async def ended(self):
         """Wait for the end; return the exit status."""
         return await asyncio.to_thread(self._process.wait)
@@ -390,11 +395,34 @@ async def test_sigterm_is_a_clean_end_of_everything(machine, terminal):
 
 
 @pytest.mark.gen_test
+async def test_a_stop_right_after_the_start_is_heard(machine):
+    """Whatever the start script is about to do, from its first trap on."""
+    for n in range(12):
+        machine.start()
+        while not machine.catches(signal.SIGTERM):  # noqa: ASYNC110  (a process has no event)
+            await asyncio.sleep(0)
+        await asyncio.sleep(n / 4000)
+        os.kill(machine.pid, signal.SIGTERM)
+        assert await machine.ended() == 0
+
+
+@pytest.mark.gen_test
+async def test_ctrl_c_ends_a_program(machine, terminal):
+    """Though a script ignores it for what it runs in the background, as the SSH server."""
+    machine.start()
+    screen = await terminal()
+    screen.chan.write(b"bash -c 'echo up-$((1+1)); exec sleep 1000'\n")
+    await screen.until("up-2\r\n")
+    screen.chan.write(b"\x03")
+    await screen.until()
+
+
+@pytest.mark.gen_test
 async def test_a_stop_hangs_up_terminals_and_gives_their_programs_time(machine, terminal):
     """As when a line is cut: an editor keeps what is not saved, a shell says goodbye."""
     machine.start()
     shell, job = await terminal(), await terminal()
-    shell.chan.write(b"trap 'echo bye; echo shell > shell' EXIT; echo set-$((1+1))\n")
+    shell.chan.write(b"trap 'sleep 1; echo bye; echo shell > shell' EXIT; echo set-$((1+1))\n")
     await shell.until("set-2\r\n")
     editor = "trap 'sleep 0.3; echo job > job; exit' HUP; echo up-$((1+1)); while :; do sleep 0.05; done"
     job.chan.write(f"bash -c {shlex.quote(editor)}\n".encode())

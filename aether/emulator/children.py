@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
+NUDGE_S = 0.1  # bash overlooks a hang-up between its prompt and its wait for a key, until SIGWINCH or so wakes it
 LAST_WORDS_S = 1.5  # for clients to take what is left in the terminals of processes that have ended
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _DESCRIPTORS = 1024  # as in a log-in elsewhere, however many the server has: select(2) knows no more

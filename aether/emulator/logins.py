@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncssh
 
-from aether.emulator.children import LAST_WORDS_S, Children
+from aether.emulator.children import LAST_WORDS_S, NUDGE_S, Children
 from aether.emulator.shell import Shell
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,10 @@ class Logins:
             self._acceptor.close()
         for shell in self._shells:
             shell.hang_up()
-        await self._children.wait(grace_s)
+        await self._children.wait(min(NUDGE_S, grace_s))
+        for shell in self._shells:
+            shell.signal_received("WINCH")
+        await self._children.wait(max(grace_s - NUDGE_S, 0))
         if closing := [shell.closed for shell in self._shells if shell.exit_code is not None]:
             await asyncio.wait(closing, timeout=LAST_WORDS_S)
         for connection in self.connections:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from aether.emulator.children import LAST_WORDS_S, Children
+from aether.emulator.children import LAST_WORDS_S, NUDGE_S, Children
 
 SHELL = "/run/aether/bash"  # what /etc/passwd must call coder's shell
 _CONFIG_PATH = "/run/aether/sshd_config"
@@ -85,29 +85,19 @@ class Sshd:
         if self._listener is not None:
             loop.remove_reader(self._listener)
             self._listener.close()
-        open_shells = [*shells(processes())]
-        endings = [end_of(shell.pid) for shell in open_shells]
-        for shell in open_shells:
+        endings = {end_of(shell.pid): shell for shell in shells(processes())}
+        for shell in endings.values():
             hang_up(shell)
         if endings:
-            await asyncio.wait(endings, timeout=grace_s)
-            await self._until_read([shell.terminal for shell in open_shells], LAST_WORDS_S)
+            _, alive = await asyncio.wait(endings, timeout=min(NUDGE_S, grace_s))
+            for ending in alive:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(endings[ending].pid, signal.SIGWINCH)
+            ended, _ = await asyncio.wait(endings, timeout=max(ends_at - loop.time(), 0))
+            await _until_read([endings[ending].terminal for ending in ended], loop.time() + LAST_WORDS_S)
         for pid in self._connections:
             os.kill(pid, signal.SIGTERM)  # sshd tells its own child
         await self._children.wait(max(ends_at - loop.time(), 0))
-
-    async def _until_read(self, terminals: list[int], timeout_s: float) -> None:
-        """Wait until sshd has read these terminals empty, which it closes then, and has sent what it read."""
-        paths = [Path(f"/dev/pts/{os.minor(terminal)}") for terminal in terminals if terminal]
-        for _ in range(round(timeout_s / _POLL_S)):
-            if not any(path.exists() for path in paths) and not self._is_sending():
-                break
-            await asyncio.sleep(_POLL_S)
-
-    @staticmethod
-    def _is_sending() -> bool:
-        """Say whether an sshd does something: one that has nothing to send sleeps, as one does that cannot."""
-        return any(not p.is_asleep for p in processes().values() if p.name.startswith("sshd"))
 
 
 def shell_script(environment: Mapping[str, str]) -> str:
@@ -164,6 +154,20 @@ def shells(processes: Mapping[int, Process]) -> Iterator[Process]:
         parent = processes.get(process.parent)
         if parent is not None and parent.name.startswith("sshd") and not process.name.startswith("sshd"):
             yield process
+
+
+async def _until_read(terminals: list[int], ends_at: float) -> None:
+    """Wait until sshd has read terminals empty, which it closes then, and has sent what it read."""
+    paths = [Path(f"/dev/pts/{os.minor(terminal)}") for terminal in terminals if terminal]
+    while any(path.exists() for path in paths) or _is_sending():
+        if asyncio.get_running_loop().time() > ends_at:
+            break
+        await asyncio.sleep(_POLL_S)
+
+
+def _is_sending() -> bool:
+    """Say whether an sshd does something: one that has nothing to send sleeps, as one does that cannot."""
+    return any(not process.is_asleep for process in processes().values() if process.name.startswith("sshd"))
 
 
 def hang_up(shell: Process) -> None:

@@ -193,6 +193,17 @@ async def test_stop_ends_open_terminals(box):
         await terminal.gone()
 
 
+@pytest.mark.gen_test
+async def test_a_shell_that_overlooks_the_hang_up_is_woken(box):
+    """As bash does between its prompt and its wait for a key: it acts on the signal once another one comes."""
+    command = "trap : HUP; trap 'echo woken; exit' WINCH; echo ok; while :; do sleep 0.05; done"
+    async with box.terminal(command=command) as terminal:
+        await terminal.until(b"ok\r\n")
+        reading = asyncio.ensure_future(terminal.until(b"woken\r\n"))
+        await box.stop(timeout="60s")  # a wait for `stopped` ends much earlier
+        await reading
+
+
 @pytest.mark.parametrize("runtime", ["plain", "bwrap"], indirect=True)
 @pytest.mark.gen_test
 async def test_the_last_words_before_a_stop_arrive(box, fill, eventually):
