@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 RUNNING, STOPPED = MachineState.RUNNING, MachineState.STOPPED
 AT_REST = (MachineState.STOPPED, MachineState.ERROR)
-LAST_WORDS_S = 1.0  # for a stopped machine to hang up by itself
+LAST_WORDS_S = 3.5  # for a stopped machine to hang up by itself; `infra/images/base/aether-sshd` takes three
 
 
 class MachineLifecycle:

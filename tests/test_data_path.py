@@ -370,6 +370,18 @@ async def test_what_is_printed_just_before_a_stop_arrives_before_the_close(far_s
 
 
 @pytest.mark.gen_test
+async def test_a_stop_leaves_a_shell_the_time_that_its_machine_gives_it(shell, call):
+    """To end its terminal earlier would hang it up a second time, in the middle of what it does at its end."""
+    box = await shell()
+    await box.tty.type("trap 'sleep 2; echo saved > saved; echo bye-$((1+1))' EXIT; echo set-$((1+1))\n")
+    await box.tty.until("set-2")
+    assert (await call("POST", f"/machines/{box.entry.machine.id}/stop")).code == 202
+    assert await box.tty.until_closed() == 4410
+    assert "bye-2" in box.tty.text
+    assert (box.home / "saved").read_text() == "saved\n"
+
+
+@pytest.mark.gen_test
 async def test_a_network_that_is_silent_for_a_while_costs_nothing_on_the_way_to_the_client(
     shell, wire, base_url, eventually
 ):

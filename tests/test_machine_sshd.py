@@ -67,6 +67,11 @@ class Screen(asyncssh.SSHClientSession):
         seen, _, self._text = self._text.partition(sentinel)
         return seen
 
+    async def begin(self, command, sign):
+        """Type a command and wait for what it prints; the command's own echo must not have that."""
+        self.chan.write(command.encode() + b"\n")
+        await self.until(f"{sign}\r\n")
+
     async def run(self, command):
         self.chan.write(command.encode() + b"\n")
         await self.until("\r\n")
@@ -401,7 +406,7 @@ async def test_a_stop_right_after_the_start_is_heard(machine):
         machine.start()
         while not machine.catches(signal.SIGTERM):  # noqa: ASYNC110  (a process has no event)
             await asyncio.sleep(0)
-        await asyncio.sleep(n / 4000)
+        await asyncio.sleep(n / 4000)  # each time at another moment of the script
         os.kill(machine.pid, signal.SIGTERM)
         assert await machine.ended() == 0
 
@@ -411,8 +416,7 @@ async def test_ctrl_c_ends_a_program(machine, terminal):
     """Though a script ignores it for what it runs in the background, as the SSH server."""
     machine.start()
     screen = await terminal()
-    screen.chan.write(b"bash -c 'echo up-$((1+1)); exec sleep 1000'\n")
-    await screen.until("up-2\r\n")
+    await screen.begin("bash -c 'echo up-$((1+1)); exec sleep 1000'", "up-2")
     screen.chan.write(b"\x03")
     await screen.until()
 
@@ -422,11 +426,9 @@ async def test_a_stop_hangs_up_terminals_and_gives_their_programs_time(machine, 
     """As when a line is cut: an editor keeps what is not saved, a shell says goodbye."""
     machine.start()
     shell, job = await terminal(), await terminal()
-    shell.chan.write(b"trap 'sleep 1; echo bye; echo shell > shell' EXIT; echo set-$((1+1))\n")
-    await shell.until("set-2\r\n")
+    await shell.begin("trap 'sleep 1; echo bye; echo shell > shell' EXIT; echo set-$((1+1))", "set-2")
     editor = "trap 'sleep 0.3; echo job > job; exit' HUP; echo up-$((1+1)); while :; do sleep 0.05; done"
-    job.chan.write(f"bash -c {shlex.quote(editor)}\n".encode())
-    await job.until("up-2\r\n")
+    await job.begin(f"bash -c {shlex.quote(editor)}", "up-2")
     os.kill(machine.pid, signal.SIGTERM)
     await shell.until("bye")
     assert await machine.ended() == 0
@@ -435,12 +437,23 @@ async def test_a_stop_hangs_up_terminals_and_gives_their_programs_time(machine, 
 
 
 @pytest.mark.gen_test
+async def test_a_stop_wakes_a_shell_that_overlooks_its_hang_up(machine, terminal):
+    """As bash does between its prompt and its wait for a key: it acts on the signal once another one comes."""
+    machine.start()
+    screen = await terminal()
+    late = "trap : HUP; trap 'echo woken > woken; exit' WINCH; echo up-$((1+1)); while :; do sleep 0.05; done"
+    await screen.begin(f"exec bash -c {shlex.quote(late)}", "up-2")
+    os.kill(machine.pid, signal.SIGTERM)
+    assert await machine.ended() == 0
+    assert (machine.path / "home/coder/woken").read_text() == "woken\n"
+
+
+@pytest.mark.gen_test
 async def test_a_stop_does_not_wait_for_programs_that_do_not_care(machine, terminal):
     """They have three seconds."""
     machine.start()
     screen = await terminal()
-    screen.chan.write(b"trap '' HUP; echo set-$((1+1)); while :; do sleep 0.05; done\n")
-    await screen.until("set-2\r\n")
+    await screen.begin("trap '' HUP; echo set-$((1+1)); while :; do sleep 0.05; done", "set-2")
     os.kill(machine.pid, signal.SIGTERM)
     assert await machine.ended() == 0
     await screen.is_closed.wait()

@@ -22,7 +22,7 @@ SHELL = "/run/aether/bash"  # what /etc/passwd must call coder's shell
 _CONFIG_PATH = "/run/aether/sshd_config"
 _HOST_KEY_PATH = "/etc/ssh/ssh_host_ed25519_key"
 _BACKLOG = 128
-_POLL_S = 0.01
+_POLL_S = 0.01  # neither devpts nor proc tells of a change
 _CONFIG = f"""\
 HostKey {_HOST_KEY_PATH}
 AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u .ssh/authorized_keys
