@@ -162,7 +162,7 @@ def _birth(settings: Settings, user_key: asyncssh.SSHKey) -> Birth:
         rootfs_gb=settings.rootfs_gb,
         ssh_user=settings.ssh_user,
         user_public_key=public_text(user_key),
-        network=SshNetwork(settings.ssh_network, host),
+        network=SshNetwork(settings.ssh_network, host, settings.ssh_ports),
     )
 
 

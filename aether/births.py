@@ -26,7 +26,6 @@ from aether.ssh.keys import HostKey, make_host_key
 
 log = logging.getLogger(__name__)
 
-SSH_PORTS = range(20000, 30000)  # below Linux' ephemeral ports, so that no outgoing connection holds one
 PORT_ATTEMPTS = 5
 CLOSE_DEADLINE_S = 5.0  # how long a shutdown waits for creates under way
 PENDING_S = 900.0  # by then a create has succeeded or failed, on whichever server
@@ -182,9 +181,11 @@ class Births:
                 raise ProviderError(f"port {port} belongs to Fly machine {other.id}", status=409)
 
     def _free_port(self, taken: Collection[int]) -> int:
-        free = [port for port in SSH_PORTS if port not in taken and port not in self._ports]
+        ports = self._birth.network.ports
+        free = [port for port in ports if port not in taken and port not in self._ports]
         if not free:
-            raise LimitExceeded(f"all {len(SSH_PORTS)} SSH ports are taken; delete a machine first")
+            text = f"all {len(ports)} SSH ports are taken; delete a machine, or allow more with AETHER_SSH_PORTS"
+            raise LimitExceeded(text)
         return random.choice(free)  # noqa: S311 - not a secret
 
     def _seal(self, aether_id: str) -> bytes:

@@ -21,6 +21,10 @@ FLY_GONE = frozenset({"destroyed", "destroying", "launch_failed"})
 """Fly's names for a machine that is gone or about to be: `launch_failed` goes to `destroyed` by itself."""
 
 
+SSH_PORTS = range(20000, 30000)
+"""External ports of machines; below Linux' ephemeral ports, so that no outgoing connection holds one."""
+
+
 OUTPUT_COUNTS_S = 3600.0
 """Output counts as activity for this long after the last input."""
 

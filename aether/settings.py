@@ -16,7 +16,7 @@ from typing import Any
 import platformdirs
 
 from aether.errors import InvalidMessage
-from aether.machines import Guest
+from aether.machines import SSH_PORTS, Guest
 from aether.messages import check_guest
 
 FLY_BASE_URL = "https://api.machines.dev"
@@ -61,6 +61,14 @@ def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[
     return parse
 
 
+def _ports(text: str) -> range:
+    first, _, last = text.partition("-")
+    ports = range(int(first), int(last) + 1) if first.isdecimal() and last.isdecimal() else range(0)
+    if not ports or ports.start < 1 or ports[-1] >= 1 << 16:
+        raise ValueError("must be two ports from 1 to 65535 such as 20000-29999, the lower one first")
+    return ports
+
+
 def _path(text: str) -> Path:
     try:
         return Path(text).expanduser().absolute()
@@ -89,9 +97,7 @@ class Settings:
     rootfs_gb: int = _setting("AETHER_ROOTFS_GB", 8, "GB of a machine's kept files", _number(int, 1, 8))
     max_machines: int = _setting("AETHER_MAX_MACHINES", 50, "how many machines may exist", _number(int, 1, 100000))
     max_sessions: int = _setting("AETHER_MAX_SESSIONS", 1000, "how many terminals may be open", _number(int, 1, 100000))
-    ssh_private_key: str = _setting(
-        "AETHER_SSH_PRIVATE_KEY", "", "PEM text of the key that opens the machines", secret=True
-    )
+    ssh_private_key: str = _setting("AETHER_SSH_PRIVATE_KEY", "", "PEM text of the key of all machines", secret=True)
     ssh_private_key_file: Path | None = _setting(
         "AETHER_SSH_PRIVATE_KEY_FILE", None, "file with that key; unset with local machines: made once", _path
     )
@@ -103,6 +109,7 @@ class Settings:
         _one_of("public", "private"),
     )
     ssh_host: str = _setting("AETHER_SSH_HOST", "", "public address of the machines; unset: APP.fly.dev")
+    ssh_ports: range = _setting("AETHER_SSH_PORTS", SSH_PORTS, "new machines get one of these external ports", _ports)
     idle_timeout_s: float = _setting(
         "AETHER_IDLE_TIMEOUT_S", 600.0, "a machine unused for so long is stopped", _number(float, 1, 1e9)
     )
@@ -221,6 +228,8 @@ def default_text(setting: Any) -> str:
         return "the user's state folder"
     if isinstance(setting.default, float):
         return f"{setting.default:g}"
+    if isinstance(setting.default, range):
+        return f"{setting.default.start}-{setting.default.stop - 1}"
     return "" if setting.default in (None, ()) else str(setting.default)
 
 

@@ -23,6 +23,9 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from aether.app import Aether
 from aether.settings import Settings, load
+from tests.ports import Slot
+
+pytest_plugins = ["tests.grouping", "tests.summary", "tests.watchdog"]
 
 BRACKETED_PASTE = re.compile(r"\x1b\[\?2004(h|l\r)")  # readline's, around each prompt
 ROOT = Path(__file__).parent.parent
@@ -59,6 +62,14 @@ def need() -> Callable[[str], str]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def ports() -> Iterator[Slot]:
+    """`next(ports)` → a port for a machine; `ports.of_servers` → AETHER_SSH_PORTS of a server under test."""
+    slot = Slot()
+    yield slot
+    slot.close()
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +174,7 @@ def children() -> set[psutil.Process]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_leaks() -> Iterator[None]:
+def nothing_leaks(ports: Slot) -> Iterator[None]:
     """No descriptor and no child process survives a test."""
     gc.collect()
     files, before = open_files(), children()
@@ -217,9 +228,15 @@ class Clock:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
+def server_environ(tmp_path: Path, ports: Slot) -> dict[str, str]:
+    """What every server under test has in its environment: a state folder and ports of its own."""
+    return {"AETHER_STATE_DIR": str(tmp_path / "state"), "AETHER_SSH_PORTS": ports.of_servers}
+
+
+@pytest.fixture
+def settings(server_environ: dict[str, str]) -> Settings:
     """Settings of a server with local machines; tests that want others override this fixture."""
-    return load([], {"AETHER_STATE_DIR": str(tmp_path / "state")})
+    return load([], server_environ)
 
 
 @pytest.fixture

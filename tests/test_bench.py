@@ -22,17 +22,25 @@ def bench(*arguments, **env):
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120, env={**os.environ, **env})
 
 
-def test_help_names_every_benchmark():
-    """Whoever asks for help sees what there is."""
-    shown = bench("--help").stdout
+def test_help_names_every_benchmark_and_each_explains_itself(capsys, monkeypatch):
+    """Whoever asks for help sees what there is, and the options that each takes."""
+    monkeypatch.syspath_prepend(BENCH.parent)
+    from benchlib.commands import parser
+
+    def help_of(*arguments):
+        with pytest.raises(SystemExit):
+            parser().parse_args([*arguments, "--help"])
+        return capsys.readouterr().out
+
+    shown = help_of()
     for name in SUBCOMMANDS:
         assert f"\n    {name} " in shown
+        assert "--json FILE" in help_of(name)
 
 
-@pytest.mark.parametrize("name", SUBCOMMANDS)
-def test_each_benchmark_explains_itself(name):
-    """Each has its own help, with the options it takes."""
-    assert "--json FILE" in bench(name, "--help").stdout
+def test_help_is_printed_by_the_script_itself():
+    """It needs no installation."""
+    assert "usage: bench.py" in bench("--help").stdout
 
 
 def test_a_quick_echo_gives_a_table_and_json(tmp_path):

@@ -378,13 +378,13 @@ def test_help_names_every_option(fly):
 
 
 @pytest.fixture
-def program(tmp_path):
+def program(tmp_path, server_environ):
     """`program("server.py", …)` → the port of a program of ours that has said its URL."""
     started = []
 
-    def start(*argv, **environ):
+    def start(*argv, **more):
         env = {key: value for key, value in os.environ.items() if not key.startswith(("FLY_", "AETHER_"))}
-        env |= {"AETHER_STATE_DIR": str(tmp_path / "state"), **environ}
+        env |= {**server_environ, **more}
         with (tmp_path / "log").open("a") as log:
             process = subprocess.Popen([sys.executable, *argv], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log)
         started.append(process)

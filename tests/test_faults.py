@@ -651,6 +651,7 @@ class Clock:
 
 
 @pytest.mark.logs_warnings
+@pytest.mark.patience(300)  # forty walks
 def test_any_sequence_of_calls_faults_time_and_restarts_ends_in_agreement():
     """Once the faults stop, the fleet equals the provider, and there is no machine that nobody knows."""
     checks = settings(

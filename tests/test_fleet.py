@@ -24,10 +24,10 @@ async def test_a_machine_is_born_with_what_the_config_says(aether):
 
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
-async def test_a_port_that_is_taken_is_replaced_by_another(aether, monkeypatch):
+async def test_a_port_that_is_taken_is_replaced_by_another(aether, ports, monkeypatch):
     """Another program may hold the port that was drawn."""
     first = await aether.fleet.create(SPEC)
-    drawn = iter([first.ssh_port, first.ssh_port, 29999, 29998, 29997])
+    drawn = iter([first.ssh_port, first.ssh_port, next(ports)])
     monkeypatch.setattr(aether.fleet.births, "_free_port", lambda taken: next(drawn))
     second = await aether.fleet.create(SPEC)
     assert second.ssh_port != first.ssh_port
@@ -69,10 +69,10 @@ class TestSessions:
     """With room for one terminal."""
 
     @pytest.fixture
-    def settings(self, tmp_path):
+    def settings(self, server_environ):
         from aether.settings import load
 
-        return load(["--max-sessions", "1"], {"AETHER_STATE_DIR": str(tmp_path)})
+        return load(["--max-sessions", "1"], server_environ)
 
     @pytest.mark.gen_test
     async def test_more_terminals_than_the_limit_are_refused(self, aether):
@@ -85,3 +85,20 @@ class TestSessions:
         session.end(None)
         await session.wait_ended()
         aether.fleet.open_terminal(machine.id, Nobody(), query)
+
+
+class TestPorts:
+    """With one external port for all machines."""
+
+    @pytest.fixture
+    def settings(self, server_environ, ports):
+        from aether.settings import load
+
+        return load([], {**server_environ, "AETHER_SSH_PORTS": f"{(port := next(ports))}-{port}"})
+
+    @pytest.mark.gen_test
+    async def test_machines_get_one_of_the_allowed_ports_and_none_else(self, aether, settings):
+        """Where none is left, the message says which setting has more."""
+        assert (await aether.fleet.create(SPEC)).ssh_port in settings.ssh_ports
+        with pytest.raises(LimitExceeded, match=r"all 1 SSH ports are taken.*AETHER_SSH_PORTS"):
+            await aether.fleet.create(SPEC)

@@ -112,10 +112,10 @@ class TestPeriodic:
     """With a sweep every 50 ms."""
 
     @pytest.fixture
-    def settings(self, tmp_path):
+    def settings(self, server_environ):
         from aether.settings import load
 
-        return load(["--idle-check-s", "0.05"], {"AETHER_STATE_DIR": str(tmp_path)})
+        return load(["--idle-check-s", "0.05"], server_environ)
 
     @pytest.mark.gen_test
     async def test_sweeps_come_by_themselves(self, machine, clock, until_state):

@@ -187,11 +187,11 @@ def ping_s():
 
 
 @pytest.fixture
-def settings(tmp_path, monkeypatch, ping_s, origin):
+def settings(server_environ, monkeypatch, ping_s, origin):
     """A server that knows what the browser sees."""
     if ping_s:
         monkeypatch.setattr(aether_app, "WEBSOCKET_PING_S", ping_s)
-    return load([], {"AETHER_STATE_DIR": str(tmp_path / "state"), "AETHER_ALLOWED_ORIGINS": origin})
+    return load([], {**server_environ, "AETHER_ALLOWED_ORIGINS": origin})
 
 
 @pytest.fixture

@@ -173,14 +173,12 @@ def user_key():
 
 
 @pytest.fixture
-def machine(io_loop, need, tmp_path, host_key, user_key):
+def machine(io_loop, need, tmp_path, ports, host_key, user_key):
     """A machine that does not run yet."""
     if os.getuid() != 0:
         pytest.skip("sshd of a machine needs root, to let in another user")
     need("sshd")
-    with socket.create_server(("", 0), family=FAMILY) as probe:
-        port = probe.getsockname()[1]
-    machine = Machine(need("bwrap"), tmp_path, port, host_key, user_key)
+    machine = Machine(need("bwrap"), tmp_path, next(ports), host_key, user_key)
     if subprocess.run(machine.argv("true"), check=False, stderr=subprocess.DEVNULL).returncode:
         pytest.skip("bubblewrap cannot mount here, even as root")
     yield machine

@@ -268,21 +268,22 @@ async def test_a_machine_that_nobody_uses_is_stopped_by_whoever_comes_first(aeth
 
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
-async def test_of_two_machines_with_one_port_the_older_keeps_it(aether, running, monkeypatch):
+async def test_of_two_machines_with_one_port_the_older_keeps_it(aether, running, ports, monkeypatch):
     """Fly would share the port between them; the younger is made again with another."""
     older = await running()
+    shared, free = next(ports), next(ports)
     real = aether._client.list
 
     async def sharing(metadata):
-        if metadata == {"aether_ssh_port": "29999"}:
+        if metadata == {"aether_ssh_port": str(shared)}:
             fly = await aether._client.get(older.fly_machine_id)
             return [dataclasses.replace(fly, created_at="2020-01-01T00:00:00Z")]
         return await real(metadata)
 
     monkeypatch.setattr(aether._client, "list", sharing)
-    ports = iter([29999, 29998])
-    monkeypatch.setattr(aether.fleet.births, "_free_port", lambda taken: next(ports))
-    assert (await aether.fleet.create(SPEC)).ssh_port == 29998
+    drawn = iter([shared, free])
+    monkeypatch.setattr(aether.fleet.births, "_free_port", lambda taken: next(drawn))
+    assert (await aether.fleet.create(SPEC)).ssh_port == free
     assert len(await real({"aether_deployment": "default"})) == 2
 
 

@@ -41,17 +41,17 @@ class Process:
 
 
 @pytest.fixture
-def run(io_loop, tmp_path):
+def run(io_loop, server_environ):
     """`await run("server.py", "--port", "0")` → a running program that has said its URL."""
     started = []
 
-    async def start(*argv, **environ):
+    async def start(*argv, **more):
         env = {key: value for key, value in os.environ.items() if not key.startswith(("FLY_", "AETHER_"))}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *argv,
             cwd=ROOT,
-            env={**env, "AETHER_STATE_DIR": str(tmp_path / "state"), **environ},
+            env={**env, **server_environ, **more},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

@@ -88,12 +88,19 @@ def test_a_half_configured_fly_is_refused_with_what_is_missing(missing, named):
         ({"AETHER_STATE_DIR": "~nosuchuser/x"}, "AETHER_STATE_DIR"),
         ({"AETHER_SSH_PRIVATE_KEY": "a", "AETHER_SSH_PRIVATE_KEY_FILE": "b"}, "keep one"),
         ({"AETHER_SSH_NETWORK": "private"}, "AETHER_SSH_NETWORK"),
+        *(({"AETHER_SSH_PORTS": text}, "20000-29999") for text in ("22", "a-b", "-", "0-9", "30-20", "65000-65536")),
         ({**FLY, "FLY_FLAPS_BASE_URL": "api.machines.dev"}, "http://"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(environ, named):
     """The message says which setting, and what would be right."""
     assert named in refusal([], environ)
+
+
+def test_ports_are_a_first_and_a_last_one():
+    """Both are used, even if they are one."""
+    assert load(["--ssh-ports", "300-301"], {}).ssh_ports == range(300, 302)
+    assert load([], {"AETHER_SSH_PORTS": "65535-65535"}).ssh_ports == range(65535, 65536)
 
 
 def test_all_wrong_settings_are_named_at_once():

@@ -105,6 +105,7 @@ async def serve(root: Path, listen_fd: int | None, sshd: str | None) -> None:
     def tell(message: Any) -> None:
         writer.write(json.dumps(message).encode() + b"\n")
 
+    tell({"ready": True})
     while line := await _read(reader):
         message = json.loads(line)
         if "stop" in message:

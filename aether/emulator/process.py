@@ -1,7 +1,8 @@
 """The process of a running machine, and the line to it: a socket that is the guest's standard input.
 
 Downwards go lines of JSON: `{"listen": true}`, `{"exec": 1, "command": […], "stdin": ""}`, `{"kill": 1}` and
-`{"stop": 5.0}`; upwards `{"exec": 1, …}` with the outcome of a command. The end of the line means stop as well.
+`{"stop": 5.0}`; upwards `{"ready": true}` once the guest obeys, and `{"exec": 1, …}` with the outcome of a command.
+The end of the line means stop as well.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ class GuestProcess:
         self._namespace = namespace
         self._reader, self._writer = line
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_ready = self._is_cut_short = False
         self._numbers = itertools.count(1)
         self._outcomes: dict[int, asyncio.Future[Json]] = {}
         self._listener = asyncio.create_task(self._hear(), name=f"guest {process.pid}")
@@ -43,7 +45,14 @@ class GuestProcess:
         self._tell({"listen": True})
 
     def stop(self, grace_s: float) -> None:
-        """Tell the guest to stop; told again, it has until then at most."""
+        """Tell the guest to stop; told again, it has until then at most.
+
+        One that still boots runs nothing that could need the grace, and ends at once.
+        """
+        if not self._is_ready:
+            self._is_cut_short = True
+            self.signal(signal.SIGKILL)
+            return
         overtime_s = 0.0
         if self._deadline is None:
             self._tell({"stop": grace_s})
@@ -71,7 +80,10 @@ class GuestProcess:
                 self._tell({"kill": number})
 
     async def wait(self) -> int:
-        """Wait until the guest is gone, and its PID namespace with it; answer its exit code."""
+        """Wait until the guest is gone, and its PID namespace with it; answer its exit code.
+
+        That of a guest which a stop met while it booted is 0, as if it had ended by itself.
+        """
         code = await self._process.wait()
         if self._deadline is not None:
             self._deadline.cancel()
@@ -83,7 +95,7 @@ class GuestProcess:
             await until_readable(self._namespace)
             os.close(self._namespace)
             self._namespace = None
-        return code
+        return 0 if self._is_cut_short else code
 
     def _tell(self, message: Json) -> None:
         if not self._writer.is_closing():
@@ -94,7 +106,8 @@ class GuestProcess:
         with contextlib.suppress(ConnectionError):
             while line := await self._reader.readline():
                 answer = json.loads(line)
-                outcome = self._outcomes.get(answer.pop("exec"))
+                self._is_ready = True  # whatever it says: it has begun to obey
+                outcome = self._outcomes.get(answer.pop("exec", 0))
                 if outcome is not None and not outcome.done():
                     outcome.set_result(answer)
         for outcome in self._outcomes.values():

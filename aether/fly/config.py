@@ -7,7 +7,7 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
-from aether.machines import Guest, Machine
+from aether.machines import SSH_PORTS, Guest, Machine
 
 SSHD_PORT = 2222  # Fly's own SSH server holds 22 on the private network
 HOST_KEY_PATH = "/etc/ssh/ssh_host_ed25519_key"
@@ -29,6 +29,7 @@ class SshNetwork:
 
     kind: str
     host: str
+    ports: range = SSH_PORTS  # new machines get one of these
 
     def services(self, ssh_port: int) -> list[dict[str, Any]]:
         """Return the machine's `services`; a shared external port would be load-balanced to other machines."""

@@ -6,11 +6,10 @@ import contextlib
 import json
 import random
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +24,7 @@ from aether.emulator.api import Emulator
 from aether.emulator.clock import VirtualClock
 from aether.emulator.containers import ENGINES, Containers
 from aether.emulator.options import Options
+from tests.ports import Slot
 
 FILL = """
 import os
@@ -38,18 +38,6 @@ except BlockingIOError:
 os.rename("counting", "written")
 """
 PROMPT = b"coder@aether:~$ "
-
-
-def free_port() -> int:
-    """Find a port outside the range the kernel hands out, so that nobody gets it before the machine does."""
-    while True:
-        port = random.randrange(15000, 32000)
-        with closing(socket.socket()) as sock:
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 class Api:
@@ -311,15 +299,15 @@ def key() -> asyncssh.SSHKey:
 
 
 @pytest.fixture
-def config(key: asyncssh.SSHKey) -> Callable[..., dict[str, Any]]:
+def config(key: asyncssh.SSHKey, ports: Slot) -> Callable[..., dict[str, Any]]:
     """Build a machine's config: an SSH port of its own, our key, files that survive a stop."""
 
     def build(**changes: Any) -> dict[str, Any]:
         files = [{"guest_path": "/etc/ssh/authorized_keys.d/coder", "raw_value": encoded(key.export_public_key())}]
-        ports = [{"port": free_port()}]
+        external = [{"port": next(ports)}]
         return {
             "image": "registry.fly.io/app/base:latest",
-            "services": [{"protocol": "tcp", "internal_port": 2222, "ports": ports, "autostart": False}],
+            "services": [{"protocol": "tcp", "internal_port": 2222, "ports": external, "autostart": False}],
             "rootfs": {"persist": "always"},
             "files": [*files, *changes.pop("files", [])],
             **changes,

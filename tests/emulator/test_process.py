@@ -1,6 +1,8 @@
 """process: the line to a guest, with real guests."""
 
 import asyncio
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +96,21 @@ async def test_update_of_a_real_machine(box, config):
     box.record = (await box.api("POST", box.path, {"config": changed})).body
     await box.wait("started")
     assert await box.run("echo $GREETING") == "hello\n"
+
+
+@pytest.mark.parametrize("runtime", ["plain", "bwrap"], indirect=True)
+@pytest.mark.gen_test
+async def test_a_stop_during_the_boot_ends_it_at_once(
+    runtime, open_emulator, open_api, create, monkeypatch, tmp_path, encode, marker
+):
+    """Nothing runs yet that could need the grace; this boot would take for ever."""
+    script = f"#!/bin/sh\nexec sleep {marker}\n".encode()
+    slow = tmp_path / "python" if runtime == "plain" else Path("/slow")  # the machine's own file
+    (tmp_path / "python").write_bytes(script)
+    (tmp_path / "python").chmod(0o755)
+    api = open_api((await open_emulator(runtime)).url)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    box = await create(api, files=[{"guest_path": "/slow", "raw_value": encode(script), "mode": 0o755}])
+    await box.stop(timeout="60s")  # a wait for `stopped` ends much earlier
+    exit_event = (await box.read())["events"][0]["request"]["exit_event"]
+    assert (exit_event["exit_code"], exit_event["requested_stop"], exit_event["signal"]) == (0, True, -1)

@@ -135,10 +135,10 @@ class TestLimits:
     """With room for one machine."""
 
     @pytest.fixture
-    def settings(self, tmp_path):
+    def settings(self, server_environ):
         from aether.settings import load
 
-        return load([], {"AETHER_STATE_DIR": str(tmp_path), "AETHER_MAX_MACHINES": "1"})
+        return load([], {**server_environ, "AETHER_MAX_MACHINES": "1"})
 
     @pytest.mark.gen_test
     async def test_more_machines_than_the_limit_are_refused(self, call, machine):

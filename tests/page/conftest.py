@@ -29,6 +29,8 @@ from tornado.httpclient import HTTPRequest, HTTPResponse
 from tornado.ioloop import IOLoop
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
+from tests.ports import Slot
+
 ROOT = Path(__file__).parents[2]
 XTERM = ROOT / "static" / "node_modules" / "@xterm" / "xterm"
 FLAGS = [
@@ -64,9 +66,10 @@ expect.set_options(timeout=PATIENCE_MS)  # as all else: 5 s are little on a busy
 class Server:
     """`server.py` as users run it, and its REST calls."""
 
-    def __init__(self, folder: Path, client: SimpleAsyncHTTPClient, **environ: str) -> None:
+    def __init__(self, folder: Path, ports: Slot, client: SimpleAsyncHTTPClient, **environ: str) -> None:
         env = {key: value for key, value in os.environ.items() if not key.startswith(("FLY_", "AETHER_"))}
-        self._env = {**env, "AETHER_STATE_DIR": str(folder / "state"), **environ}
+        own = {"AETHER_STATE_DIR": str(folder / "state"), "AETHER_SSH_PORTS": ports.of_servers}
+        self._env = {**env, **own, **environ}
         self._log = folder / "server.log"
         self._client = client
         self.url = ""
@@ -236,10 +239,10 @@ def http(io_loop: IOLoop) -> Iterator[SimpleAsyncHTTPClient]:
 
 @pytest.fixture(scope="package")
 def make_server(
-    io_loop: IOLoop, http: SimpleAsyncHTTPClient, tmp_path_factory: pytest.TempPathFactory
+    io_loop: IOLoop, http: SimpleAsyncHTTPClient, ports: Slot, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Server]:
     """`make_server(FLY_APP_NAME=…)` → a Server that is not started."""
-    return lambda **environ: Server(tmp_path_factory.mktemp("server"), http, **environ)
+    return lambda **environ: Server(tmp_path_factory.mktemp("server"), ports, http, **environ)
 
 
 @pytest.fixture(scope="package")
