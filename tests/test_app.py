@@ -1,7 +1,6 @@
 """app: the program as a whole, from settings to a closed door."""
 
 import asyncssh
-import psutil
 import pytest
 
 from aether.app import Aether
@@ -10,6 +9,7 @@ from aether.errors import ProviderError
 from aether.messages import MAX_INPUT_CHARS
 from aether.settings import load
 from aether.ssh.keys import UserKeyError
+from tests.processes import alive, below
 
 
 def test_the_user_s_key_is_made_in_the_state_folder(aether, settings):
@@ -35,11 +35,11 @@ async def test_stopping_stops_the_local_machines(aether, machine, until_state):
     """What starts also stops."""
     box = await machine()
     await until_state(box["id"], "running")
-    inside = psutil.Process().children(recursive=True)
+    inside = below()
     assert inside
     await aether.stop()
     await aether.stop()
-    assert not [one for one in inside if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not alive(inside)
 
 
 @pytest.mark.gen_test

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.processes import below
+
 BENCH = Path(__file__).parents[1] / "scripts/bench.py"
 SUBCOMMANDS = ["cold", "page", "fleet", "echo", "load", "flood", "bulk", "ctrl-c", "sessions", "paste", "cpu", "all"]
 
@@ -118,7 +120,7 @@ async def test_an_interrupted_run_leaves_nothing():
     async for line in process.stderr:
         if b"round 1/5, pty" in line:
             break
-    family = psutil.Process(process.pid).children(recursive=True)
+    family = below(pid=process.pid)
     os.kill(process.pid, signal.SIGINT)
     await process.stderr.read()
     assert await process.wait() == 130

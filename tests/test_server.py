@@ -18,6 +18,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.web import Application
 
 import server as program
+from tests.processes import alive, below
 
 ROOT = Path(__file__).parent.parent
 PROMPT = "coder@aether:~$ "
@@ -109,11 +110,6 @@ def prompt(terminal):
     return open_terminal
 
 
-def alive(processes):
-    """Return those that still run; a zombie only waits for the machine's init to notice."""
-    return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-
-
 @pytest.mark.gen_test
 async def test_one_command_gives_a_terminal_and_one_line_with_the_url(run, ask, prompt):
     """The line says that machines are local, and why."""
@@ -182,7 +178,7 @@ async def test_terminals_over_openssh(run, ask, prompt, need):
     await tty.until("go-2")  # the line is the terminal's own to edit from here on
     await tty.type("x日\x7fy\n")  # erased whole, as sshd does not see to by itself
     await tty.until("<xy>\r\n")
-    inside = psutil.Process(server.process.pid).children(recursive=True)
+    inside = below(pid=server.process.pid)
     status, _ = await server.end()
     assert (status, await tty.until_closed()) == (0, 1012)
     assert not alive(inside)
@@ -196,7 +192,7 @@ async def test_a_signal_closes_terminals_with_1012_and_exits_0(run, ask, prompt,
     _, box = await ask(server.url, "POST", "/machines")
     tty = await prompt(server.url, box["id"])
     await tty.run("setsid sleep 1000 & nohup sleep 1001 >/dev/null 2>&1 & echo SECRETWORD")
-    inside = psutil.Process(server.process.pid).children(recursive=True)
+    inside = below(pid=server.process.pid)
     status, log = await server.end(number)
     assert (status, await tty.until_closed()) == (0, 1012)
     assert "SECRETWORD" not in log
@@ -211,7 +207,7 @@ async def test_after_kill_9_nothing_runs_on_and_the_machines_are_there_again_wit
     _, box = await ask(server.url, "POST", "/machines")
     tty = await prompt(server.url, box["id"])
     await tty.run("echo precious > work.txt; (setsid sleep 1000 &) ; (nohup sleep 1001 >/dev/null 2>&1 &)")
-    inside = psutil.Process(server.process.pid).children(recursive=True)
+    inside = below(pid=server.process.pid)
     assert len(inside) >= 3
     await server.end(signal.SIGKILL)
     await asyncio.to_thread(psutil.wait_procs, inside, 5)

@@ -4,7 +4,8 @@ import asyncio
 import base64
 import contextlib
 import json
-import random
+import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from aether.emulator.api import Emulator
 from aether.emulator.clock import VirtualClock
 from aether.emulator.containers import ENGINES, Containers
 from aether.emulator.options import Options
+from aether.emulator.process import until_readable
 from tests.ports import Slot
 
 FILL = """
@@ -34,8 +36,7 @@ try:
     while True:
         written += os.write(1, b"x")
 except BlockingIOError:
-    open("counting", "w").write(str(written))
-os.rename("counting", "written")
+    open("written", "w").write(str(written))
 """
 PROMPT = b"coder@aether:~$ "
 
@@ -364,32 +365,48 @@ def box(io_loop: IOLoop, runtime: str, on: Callable[..., Awaitable[Box]]) -> Box
 
 
 class Fill:
-    """A command that says "ok", waits for `go`, and writes all that its terminal takes while nobody reads."""
+    """A command that says "ok", waits for `go`, and writes all that its terminal takes while nobody reads.
 
-    command = f"echo ok; until [ -e go ]; do sleep 0.01; done; {sys.executable} -ESs fill.py"
+    It waits without a process of its own, at a named pipe, and tells what it wrote through another one.
+    """
 
-    def __init__(self, home: Path, eventually: Callable[..., Awaitable[None]]) -> None:
+    command = f"echo ok; read -r _ <go; {sys.executable} -ESs fill.py"
+
+    def __init__(self, home: Path) -> None:
         self._home = home
-        self._eventually = eventually
         (home / "fill.py").write_text(FILL)
+        for name in ("go", "written"):
+            os.mkfifo(home / name)
 
     async def go(self) -> int:
         """Let it write, and answer how many bytes it wrote."""
-        (self._home / "go").touch()
-        await self._eventually((self._home / "written").exists)
-        return int((self._home / "written").read_text())
+        await asyncio.to_thread((self._home / "go").write_text, "\n")
+        return int(await asyncio.to_thread((self._home / "written").read_text))
 
 
 @pytest.fixture
-def fill(box: Box, state_dir: Path, eventually: Callable[..., Awaitable[None]]) -> Fill:
+def fill(box: Box, state_dir: Path) -> Fill:
     """The means to fill a terminal of the machine."""
-    return Fill(state_dir / "machines" / box.id / "rootfs/home/coder", eventually)
+    return Fill(state_dir / "machines" / box.id / "rootfs/home/coder")
+
+
+@pytest.fixture
+def death(io_loop: IOLoop) -> Callable[[psutil.Process], Awaitable[None]]:
+    """`death(process)` → to be awaited until the process is dead, reaped or not, woken by the kernel."""
+
+    def watch(process: psutil.Process) -> Awaitable[None]:
+        fd = os.pidfd_open(process.pid)
+        ended = asyncio.ensure_future(until_readable(fd))
+        ended.add_done_callback(lambda _: os.close(fd))
+        return ended
+
+    return watch
 
 
 @pytest.fixture
 def marker() -> str:
-    """A length of sleep no other process on the computer has."""
-    return f"{random.randrange(10**6, 10**7)}.{random.randrange(10**8)}"
+    """A length of sleep no other process on the computer has, of another run of the tests either."""
+    return f"{secrets.randbelow(9 * 10**6) + 10**6}.{secrets.randbelow(10**8)}"
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 
-import psutil
 import pytest
+
+from tests.processes import below
 
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
 
@@ -206,15 +207,16 @@ async def test_a_shell_that_overlooks_the_hang_up_is_woken(box):
 
 @pytest.mark.parametrize("runtime", ["plain", "bwrap"], indirect=True)
 @pytest.mark.gen_test
-async def test_the_last_words_before_a_stop_arrive(box, fill, eventually):
+async def test_the_last_words_before_a_stop_arrive(box, fill, death):
     """What the terminal still holds when its shell is dead is read, and sent, before the connection is closed."""
     async with box.terminal(command=fill.command) as terminal:
         await terminal.until(b"ok\r\n")
-        [guest] = [p for p in psutil.Process().children(recursive=True) if p.name().startswith("python")]
+        [guest] = below("python")
         [shell] = guest.children()
         guest.suspend()
+        dead = death(shell)
         written = await fill.go()
-        await eventually(lambda: shell.status() == psutil.STATUS_ZOMBIE)
+        await dead
         assert (await box.api("POST", f"{box.path}/stop", {})).body == {"ok": True}
         guest.resume()
         assert len(await terminal.rest()) == written

@@ -1,12 +1,12 @@
 """One machine's states, its files over stops and restarts, and its end."""
 
 import asyncio
-import os
 import socket
 from pathlib import Path
 
-import psutil
 import pytest
+
+from tests.processes import below
 
 processes = pytest.mark.parametrize("runtime", ["plain", "bwrap", "sshd"], indirect=True)  # children of ours
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
@@ -235,8 +235,8 @@ async def test_port_refuses_when_stopped(box):
 async def test_guest_that_dies_stops_the_machine(box):
     """A machine whose process is killed is `stopped`, and its exit event says that nobody asked."""
     await box.listening()
-    guests = [p for p in psutil.Process(os.getpid()).children(recursive=True) if p.name() != "bwrap"]
-    guests[0].kill()
+    [guest] = below("python", "aether.emulator.guest")
+    guest.kill()
     await box.wait("stopped")
     exit_event = (await box.read())["events"][0]["request"]["exit_event"]
     assert (exit_event["requested_stop"], exit_event["exit_code"]) == (False, 137)

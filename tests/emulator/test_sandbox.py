@@ -12,6 +12,7 @@ import pytest
 from aether.emulator import bwrap
 from aether.emulator.api import EmulatorError
 from aether.emulator.rootfs import Rootfs
+from tests.processes import below
 
 # What the image's own sshd does otherwise: it ends at once, and a container with it, as a machine on Fly does.
 processes = pytest.mark.parametrize("runtime", ["plain", "bwrap", "sshd"], indirect=True)
@@ -87,7 +88,7 @@ async def test_killed_emulator_leaves_nothing(runtime, spawn_emulator, open_api,
     server = spawn_emulator(runtime)
     box = await create(open_api(server.stdout.readline().strip()))
     await box.run(STRAYS.format(marker), timeout=20)
-    family = psutil.Process(server.pid).children(recursive=True)
+    family = below(pid=server.pid)
     server.kill()
     _, alive = await asyncio.to_thread(psutil.wait_procs, [*family, *sleepers(marker)], timeout=20)
     assert alive == []

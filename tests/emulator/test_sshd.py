@@ -13,6 +13,7 @@ import pytest
 
 from aether.emulator.options import Options
 from aether.emulator.sshd import end_of, hang_up, processes, shell_script, shells
+from tests.processes import below
 
 AWKWARD = {
     "QUOTES": """it's "quoted" `so` $HOME ${x} $(y)""",
@@ -39,8 +40,7 @@ def connections():
     """Find the sshd processes below us; each names itself after what it does."""
 
     def find():
-        below = psutil.Process().children(recursive=True)
-        return [process for process in below if process.name().startswith("sshd")]
+        return below("sshd")
 
     return find
 
@@ -193,7 +193,7 @@ async def test_nobody_in_between(box, connections):
     async with box.terminal() as terminal:
         await terminal.until()
         ports = [link.raddr.port for process in connections() for link in process.net_connections("tcp")]
-        guests = [p for p in psutil.Process().children(recursive=True) if "aether.emulator.guest" in p.cmdline()]
+        guests = below(argument="aether.emulator.guest")
         held = [link.status for process in guests for link in process.net_connections("tcp")]
         assert terminal.process.get_extra_info("sockname")[1] in ports
     assert set(held) == {psutil.CONN_LISTEN}
@@ -224,7 +224,7 @@ async def test_stop_hangs_up_the_job_in_front(box):
 
 
 @pytest.mark.gen_test
-async def test_the_last_words_before_a_stop_arrive(box, connections, fill, eventually):
+async def test_the_last_words_before_a_stop_arrive(box, connections, fill, death):
     """What the terminal still holds when its shell is dead is read, and sent, before the connection is closed."""
     async with box.terminal(command=f"{fill.command}; sleep 1000") as terminal:
         await terminal.until(b"ok\r\n")
@@ -232,8 +232,9 @@ async def test_the_last_words_before_a_stop_arrive(box, connections, fill, event
         for sshd in connections():
             sshd.suspend()
         written = await fill.go()
+        dead = death(shell)
         assert (await box.api("POST", f"{box.path}/stop", {})).body == {"ok": True}
-        await eventually(lambda: shell.status() == psutil.STATUS_ZOMBIE)
+        await dead
         for sshd in connections():
             sshd.resume()
         assert len(await terminal.rest()) == written

@@ -7,6 +7,8 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import websocket_connect
 
+from tests.processes import alive, below
+
 PROMPT = "coder@aether:~$ "
 
 
@@ -160,10 +162,10 @@ async def test_a_delete_ends_everything_the_machine_started(machine, terminal, c
     tty = await terminal(box["id"])
     await tty.until(PROMPT)
     await tty.run("setsid sleep 1000 & nohup sleep 1001 >/dev/null 2>&1 & (setsid sleep 1002 &)")
-    inside = psutil.Process().children(recursive=True)
+    inside = below()
     assert len(inside) >= 5  # the guest, its shell, and three more
     assert (await call("DELETE", f"/machines/{box['id']}")).code == 204
-    assert not [one for one in inside if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not alive(inside)
 
 
 @pytest.mark.gen_test
@@ -192,9 +194,7 @@ async def test_a_frozen_machine_holds_up_neither_its_deletion_nor_its_terminals(
 
 def guest_pid():
     """Return the process id of the one machine's SSH server."""
-    (guest,) = [
-        one for one in psutil.Process().children(recursive=True) if "aether.emulator.guest" in one.cmdline()[:6]
-    ]
+    (guest,) = below("python", "aether.emulator.guest")
     return guest.pid
 
 

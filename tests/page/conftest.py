@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -301,7 +302,7 @@ def browser(io_loop: IOLoop, need: Callable[[str], str]) -> Iterator[Callable[[s
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
             "xterm.js is missing; scripts/test installs it"
         )
-    chromium = need("chromium")
+    chromium = shutil.which("chromium-headless-shell") or need("chromium")  # the same without a user interface
     playwright = io_loop.run_sync(async_playwright().start)
     running: dict[str, Browser] = {}
 

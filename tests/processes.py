@@ -1,0 +1,27 @@
+"""Processes below a test, looked at while they come and go: one that has ended between two looks is no error."""
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+import psutil
+
+
+def below(name: str = "", argument: str = "", pid: int | None = None) -> list[psutil.Process]:
+    """Return the descendants of a process, ours by default, whose name begins so and that have such an argument."""
+    found = []
+    for process in psutil.Process(pid or os.getpid()).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name().startswith(name) and (not argument or argument in process.cmdline()):
+                found.append(process)
+    return found
+
+
+def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """Return those that still run; a zombie only waits for its parent to notice."""
+    found = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found
