@@ -62,9 +62,14 @@ class GuestProcess:
         self._deadline = asyncio.get_running_loop().call_later(grace_s + overtime_s, self.signal, signal.SIGKILL)
 
     def signal(self, number: int) -> None:
-        """Send a signal; under bubblewrap the end of the process ends everything in its PID namespace."""
+        """Send a signal; under bubblewrap the end of the process ends everything in its PID namespace.
+
+        One that is killed may not have asked the kernel for that yet (prctl(2), PR_SET_PDEATHSIG): kill both.
+        """
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
+            if number == signal.SIGKILL and self._namespace is not None:
+                signal.pidfd_send_signal(self._namespace, number)
 
     async def run(self, command: list[str], stdin: str) -> Json:
         """Run a command inside and answer its outcome; whoever is cancelled meanwhile kills it."""
