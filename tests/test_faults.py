@@ -21,12 +21,13 @@ from aether.emulator.api import Emulator
 from aether.emulator.requests import ApiError
 from aether.errors import AetherError, ProviderError, ProviderTimeout
 from aether.fleet import Fleet
-from aether.fly.client import FlyClient
+from aether.fly.client import CALL_TIMEOUT_S, FlyClient
 from aether.fly.config import Birth, SshNetwork
 from aether.idle import IdleSweeper
 from aether.machines import Guest, MachineSpec
 from aether.reconcile import YOUNG_S, Reconciler
 from aether.ssh.keys import public_text
+from tests.timelapse import Timelapse
 
 SPEC = MachineSpec(name=None, region=None, guest=Guest("shared", 1, 512))
 PASSING = ["unavailable", "rate-limit", "lose-408", "lose-503", "lose-drop", "commit-408", "commit-500", "commit-drop"]
@@ -46,11 +47,11 @@ CALLS = ["create", "start", "stop", "destroy", "sweep"]
 class Server:
     """A server over a provider, which knows only what that tells."""
 
-    def __init__(self, url, key, clock):
+    def __init__(self, url, key, clock, time):
         birth = Birth("here", "image", 8, "coder", public_text(key), SshNetwork("public", "127.0.0.1"))
-        self.client = FlyClient(url, "app", "T", pause, call_timeout_s=0.3)
+        self.client = FlyClient(url, "app", "T", time.sleep)
         self.fleet = Fleet(self.client, birth, key, "", 100, 100, clock)
-        self.fleet._transitions.pause = pause
+        self.fleet._transitions.pause, self.fleet._transitions._clock = time.sleep, time
         self.reconciler = Reconciler(self.fleet, self.client, "here", clock)
         self.created = []  # ids of the machines whose users were told so
 
@@ -88,26 +89,26 @@ class Server:
         await self.client.close()
 
 
-async def pause(seconds):
-    """Stand in for asyncio.sleep: no time passes but a turn of the loop."""
-    await asyncio.sleep(0)
-
-
 class World:
     """A provider that lives on, and servers over it that may be replaced."""
 
     def __init__(self, folder, clock, count=1):
         self.clock = clock
-        self.emulator = Emulator(state_dir=folder, token="T", runtime="fast", clock=clock)
+        self.folder = folder
         self.key = asyncssh.generate_private_key("ssh-ed25519")
         self.count = count
 
     async def open(self):
+        self.time = Timelapse(asyncio.get_running_loop())
+        options = {"runtime": "fast", "clock": self.clock, "sleep": self.time.sleep_last}
+        self.emulator = Emulator(state_dir=self.folder, token="T", **options)
+        faults = self.emulator.faults
+        faults.hang = self.time.leaping(2 * CALL_TIMEOUT_S, faults.hang)  # by then whoever calls has given up
         await self.emulator.start()
         self.servers = [self.server() for _ in range(self.count)]
 
     def server(self):
-        return Server(self.emulator.url, self.key, self.clock)
+        return Server(self.emulator.url, self.key, self.clock, self.time)
 
     @property
     def fleet(self):
