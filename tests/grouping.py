@@ -3,6 +3,7 @@
 The order is `pytest-randomly`'s, whose seed the run prints; `-p "randomly_seed=…"` repeats it.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -64,3 +65,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return ROOM_OF_ITS_OWN if nodeid.startswith(ROOM_OF_ITS_OWN) else super()._split_scope(nodeid)
 
     return ByFile(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Have one more than there are processors: each waits at times, for a process or the network."""
+    return (os.cpu_count() or 1) + 1
