@@ -391,10 +391,12 @@ async def test_a_machine_on_a_lost_host_that_cannot_be_stopped_is_not_said_to_ha
 async def test_a_start_while_another_server_stops_the_machine_starts_it_again(world, two, box):
     """The last word counts, whichever server heard it."""
     await two.call("sweep")
-    object.__setattr__(world.emulator.options, "stop_delay_s", 0.05)
+    object.__setattr__(world.emulator.options, "stop_delay_s", 1.0)
+    world.time.is_going.clear()
     world.fleet.stop(box.id, "by user")
     await until(world, lambda machines: machines[box.fly_machine_id] == "stopping")
     two.fleet.start(box.id)
+    world.time.is_going.set()
     await two.settle()
     await world.calm_down()
     assert (await world.machines())[box.fly_machine_id] == "started"

@@ -65,9 +65,9 @@ def certificate(tmp_path_factory):
 
 
 @pytest.fixture
-def listening():
-    """A bound socket and its port, so that nobody else gets it."""
-    with socket.create_server(("127.0.0.1", 0)) as bound:
+def listening(ports):
+    """A bound socket and its port; where a proxy must bind that itself, nobody else gets it meanwhile."""
+    with socket.create_server(("127.0.0.1", next(ports))) as bound:
         yield bound, bound.getsockname()[1]
 
 
@@ -146,6 +146,7 @@ class Front:
 
     def __init__(self, origin, certificate):
         self.origin, self._certificate = origin, str(certificate / "fullchain.pem")
+        self._terminals = []
         self._resolver = OverrideResolver(DefaultLoopResolver(), {NAME: "127.0.0.1"})
         self._client = SimpleAsyncHTTPClient(force_instance=True, hostname_mapping={NAME: "127.0.0.1"})
 
@@ -161,17 +162,30 @@ class Front:
     async def terminal(self, machine_id, **options):
         request = self.request(f"/machines/{machine_id}/terminal", **options)
         request.url = request.url.replace("https", "wss", 1)
-        return await websocket_connect(request, resolver=self._resolver)
+        self._terminals.append(await websocket_connect(request, resolver=self._resolver))
+        self._terminals[-1].is_over = False
+        return self._terminals[-1]
 
-    def close(self):
+    async def close(self):
+        for connection in self._terminals:
+            connection.close()
+            while await read(connection) is not None:
+                pass
         self._client.close()
+
+
+async def read(connection):
+    """Read a message, None at the end and ever after it."""
+    text = None if connection.is_over else await connection.read_message()
+    connection.is_over = text is None
+    return text
 
 
 async def until(connection, sentinel):
     """Read output until `sentinel` has come; None when the terminal closes before."""
     seen = ""
     while sentinel not in seen:
-        if (text := await connection.read_message()) is None:
+        if (text := await read(connection)) is None:
             return None
         seen += json.loads(text).get("data", "")
     return seen
@@ -195,7 +209,7 @@ def settings(server_environ, monkeypatch, ping_s, origin):
 
 
 @pytest.fixture
-def start(need, tmp_path, certificate, listening, origin, http_server, http_port):
+def start(io_loop, need, tmp_path, certificate, listening, origin, http_server, http_port):
     """`start("nginx")` → a real proxy before the real server."""
     front, started = Front(origin, certificate), []
 
@@ -210,7 +224,7 @@ def start(need, tmp_path, certificate, listening, origin, http_server, http_port
         return front
 
     yield run
-    front.close()
+    io_loop.run_sync(front.close)
     for process in started:
         process.terminate()
         process.wait()
@@ -287,9 +301,12 @@ async def test_pings_keep_a_silent_terminal_alive_in_nginx(start, machine, ping_
     """For longer than nginx's read timeout, here two seconds."""
     connection = await start("nginx", read_timeout="2s").terminal((await machine())["id"])
     await until(connection, PROMPT)
-    await type_line(connection, "sleep 2.5; echo awa''ke")
+    pings = asyncio.Queue()
+    connection.on_ping = pings.put_nowait
+    for _ in range(int(2.5 / ping_s)):
+        await pings.get()
+    await type_line(connection, "echo awa''ke")
     assert await until(connection, "awake") is not None
-    connection.close()
 
 
 @pytest.mark.gen_test
@@ -298,7 +315,6 @@ async def test_without_pings_nginx_cuts_a_silent_terminal(start, machine, ping_s
     """Which is what they are for. (A second: a shell takes some of that to open on a busy computer.)"""
     connection = await start("nginx", read_timeout="1s").terminal((await machine())["id"])
     assert await until(connection, "nothing is typed") is None
-    connection.close()
 
 
 def test_nginx_waits_longer_than_two_pings():

@@ -12,6 +12,8 @@ class Timelapse:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._now = loop.time
         self._leapt_s = 0.0
+        self.is_going = asyncio.Event()  # unset, who sleeps last sleeps on
+        self.is_going.set()
         loop.time = self  # type: ignore[method-assign]
 
     def __call__(self) -> float:
@@ -31,6 +33,7 @@ class Timelapse:
         """Sleep so for what others who are at work will probably cut short: they go first."""
         for _ in range(TURNS):
             await asyncio.sleep(0)
+        await self.is_going.wait()
         self.leap(seconds)
 
     def leaping(self, seconds: float, function: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
