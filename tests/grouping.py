@@ -5,6 +5,8 @@ The order is `pytest-randomly`'s, whose seed the run prints; `-p "randomly_seed=
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -25,6 +27,16 @@ OUTSIDE = frozenset(
 """What a `quick` test does not do, as the interpreter's audit events (docs.python.org, "Audit events table")."""
 
 
+OUTSIDE_FIXTURES = frozenset(
+    {
+        *("aether", "attach", "boot", "carrier", "emulate", "emulator", "engine", "flooded", "http_server", "install"),
+        *("machine_image", "make_link", "need", "open_emulator", "run", "runtime", "scripted_client", "server"),
+        *("sharing", "spawn_emulator", "ssh", "world"),
+    }
+)
+"""What starts processes or opens sockets for its test; a test that does so itself is marked `outside`."""
+
+
 class Audit:
     """Notes what a quick test does that it may not."""
 
@@ -37,22 +49,49 @@ class Audit:
         if self.is_on and event in OUTSIDE:
             self.seen.append(event)
 
+    @contextmanager
+    def of(self, item: pytest.Item) -> Iterator[None]:
+        """Fail a quick test that is none."""
+        self.seen.clear()
+        self.is_on = item.get_closest_marker("quick") is not None
+        try:
+            yield
+        finally:
+            self.is_on = False
+        if self.seen:
+            pytest.fail(f"mark {item.nodeid} as `outside`, or name its fixture in grouping.py: {self.seen}", False)
+
 
 AUDIT = Audit()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "outside: the test itself starts a process or opens a socket, without a fixture")
-    config.addinivalue_line("markers", "quick: needs no process, no browser and no socket")
-    config.addinivalue_line("markers", "same_in_each_python: runs in one of the Pythons only")
+    config.addinivalue_line("markers", "quick: needs no process, browser or socket; given by tests/grouping.py")
+    config.addinivalue_line("markers", "same_in_each_python: runs in one of the Pythons; given by tests/grouping.py")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test; keep those together that share a browser."""
     for item in items:
         if item.nodeid.startswith(SAME_IN_EACH_PYTHON):
             item.add_marker("same_in_each_python")
+        elif item.get_closest_marker("outside") is None and OUTSIDE_FIXTURES.isdisjoint(item.fixturenames):
+            item.add_marker("quick")
     items.sort(key=lambda item: item.nodeid.startswith(ROOM_OF_ITS_OWN))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with AUDIT.of(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with AUDIT.of(item):
+        return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)

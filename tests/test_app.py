@@ -42,6 +42,7 @@ async def test_stopping_stops_the_local_machines(aether, machine, until_state):
     assert not alive(inside)
 
 
+@pytest.mark.outside
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
 async def test_a_fly_that_refuses_the_token_refuses_the_start(tmp_path, io_loop):
@@ -66,6 +67,7 @@ async def test_a_key_that_cannot_be_used_refuses_the_start(tmp_path, io_loop):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.outside
 @pytest.mark.gen_test
 async def test_whoever_starts_the_server_is_told_that_machines_are_containers(tmp_path, io_loop, monkeypatch):
     """Once the engine answers; this one has none."""

@@ -653,6 +653,7 @@ class Clock:
         return self.now
 
 
+@pytest.mark.outside
 @pytest.mark.logs_warnings
 @pytest.mark.patience(300)  # forty walks
 def test_any_sequence_of_calls_faults_time_and_restarts_ends_in_agreement():

@@ -309,6 +309,7 @@ async def test_nobody_else_can_read_the_state_folder(run, ask, tmp_path):
     assert [path.stat().st_mode & 0o077 for path in secrets] == [0, 0, 0]
 
 
+@pytest.mark.outside
 @pytest.mark.gen_test
 async def test_a_server_that_stops_takes_no_more_connections_while_it_lets_go_of_its_machines():
     """So that a proxy in front turns to another one at once."""

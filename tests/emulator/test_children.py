@@ -20,6 +20,7 @@ async def main():
     children = Children()
 """
 
+pytestmark = pytest.mark.outside  # an interpreter for each
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a subreaper, which is Linux's")
 
 

@@ -68,6 +68,7 @@ async def test_of_endless_output_only_the_beginning_is_kept(engine):
     assert (code, len(out), len(err)) == (4, 1 << 20, 1 << 20)
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("arguments", [("create", "a\0b"), ("create", "x")])
 @pytest.mark.gen_test
 async def test_what_cannot_even_be_run_is_an_error_of_the_engine(tmp_path, arguments):

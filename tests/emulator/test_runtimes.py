@@ -17,6 +17,7 @@ async def test_a_name_means_a_runtime(tmp_path, name, kind, is_contained):
     assert runtime.is_contained is is_contained
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("name", ["podman", "docker"])
 @pytest.mark.gen_test
 async def test_an_engines_name_means_containers(tmp_path, monkeypatch, name):

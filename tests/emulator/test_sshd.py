@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 
@@ -288,9 +289,18 @@ async def test_a_knock_that_starts_the_machine_is_answered(runtime, open_emulato
         assert (await connection.run("echo in")).stdout == "in\n"
 
 
+@pytest.fixture
+def hangs_up():
+    """A process started now ends when its line does, under nohup(1), too."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.outside
 @pytest.mark.parametrize("name", ["sshd", "sshd-session"])
 @pytest.mark.gen_test
-async def test_a_shell_is_known_by_who_started_it(tmp_path, name):
+async def test_a_shell_is_known_by_who_started_it(hangs_up, tmp_path, name):
     """Since OpenSSH 9.8 that is sshd-session; neither itself nor what the shell starts counts as one."""
     shutil.copy("/bin/sh", tmp_path / name)
     argv = [tmp_path / name, "-c", "setsid sh -c 'sleep 1000 & echo up; wait' & wait"]
@@ -305,6 +315,7 @@ async def test_a_shell_is_known_by_who_started_it(tmp_path, name):
     await end_of(shell.pid)  # as of one that is gone already
 
 
+@pytest.mark.outside
 def test_the_script_sets_what_is_a_variable_to_a_shell():
     """Names that are none, and what no environment can hold, are left out instead of breaking every log-in."""
     environment = {"A": "1", "A-B": "2", "C": "\0", "x; reboot": "3", "É": "4", "SHELL": "/bin/sh"}

@@ -115,6 +115,7 @@ async def test_a_redirect_is_not_followed(fly, scripted_client):
     assert len(fly.seen) == 1
 
 
+@pytest.mark.outside
 @pytest.mark.gen_test
 async def test_calls_wait_for_their_turn(fly, clock):
     """Three at once, then one a second: Fly's limit is kept on our side."""

@@ -161,6 +161,7 @@ async def test_a_server_that_never_comes_up_is_a_timeout(make_link, monkeypatch)
         await make_link().connect()
 
 
+@pytest.mark.outside
 @pytest.mark.gen_test
 async def test_terminals_that_wait_for_a_dead_server_all_give_up_together(host_key, user_key, clock, monkeypatch):
     """It takes connections and says nothing: each waits until its own deadline, not for the others' attempts, too."""
@@ -180,6 +181,7 @@ async def test_terminals_that_wait_for_a_dead_server_all_give_up_together(host_k
     assert attempts == [0, 10, 20]
 
 
+@pytest.mark.outside
 @pytest.mark.gen_test
 async def test_a_connecting_that_is_cancelled_leaves_no_connection_whenever_it_is(host_key, user_key):
     """A page that is closed meanwhile. (A server in this event loop: then its turns are few, and all can be tried.)"""

@@ -1,0 +1,120 @@
+"""watchdog: what hangs fails, and says where; in a pytest of its own, whose patience is short."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.outside
+ROOT = Path(__file__).parent.parent
+PRELUDE = """
+import asyncio, logging, subprocess, threading
+import pytest
+
+pytestmark = pytest.mark.patience(0.5)
+
+"""
+
+
+@pytest.fixture
+def outcome(tmp_path):
+    """`outcome("def test…")` → what pytest says of a file with the watchdog in force."""
+
+    def run(text):
+        (tmp_path / "test_it.py").write_text(PRELUDE + textwrap.dedent(text))
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "tests.watchdog",
+            "-p",
+            "no:randomly",
+            "-p",
+            "no:cacheprovider",
+        ]
+        command += [f"--rootdir={tmp_path}", f"--confcutdir={tmp_path}", "-c", "/dev/null", tmp_path / "test_it.py"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+    return run
+
+
+def test_what_waits_in_the_event_loop_says_which_task_waits_where(outcome):
+    """Down to the innermost coroutine, with the log and the log files."""
+    said = outcome(
+        """
+        from tornado.ioloop import IOLoop
+
+        @pytest.fixture
+        def io_loop():
+            loop = IOLoop(make_current=False)
+            yield loop
+            for task in asyncio.all_tasks(loop.asyncio_loop):
+                task.cancel()
+            loop.close()
+
+        async def inner():
+            logging.getLogger("aether").warning("said in the log")
+            await asyncio.Event().wait()
+
+        async def outer():
+            await asyncio.create_task(inner(), name="the one that waits")
+
+        def test_it(io_loop, caplog, tmp_path):
+            (tmp_path / "console.log").write_text("said in a file")
+            io_loop.run_sync(outer)
+        """
+    )
+    assert "test_it: 0.5 s have passed while it runs" in said
+    waiting = said.partition("--- task the one that waits")[2]
+    assert "in inner\n    await asyncio.Event().wait()" in waiting
+    assert "said in the log" in said.partition("--- log\n")[2]
+    assert "said in a file" in said.partition("--- console.log\n")[2]
+    assert "1 failed" in said
+
+
+def test_what_blocks_the_thread_says_where_and_what_other_threads_do(outcome):
+    """A wait for a process is none of the event loop's."""
+    said = outcome(
+        """
+        def idle(event):
+            event.wait()
+
+        def test_it():
+            event = threading.Event()
+            threading.Thread(target=idle, args=[event], name="helper").start()
+            try:
+                with subprocess.Popen(["sleep", "1000"]) as process:
+                    try:
+                        process.wait()
+                    finally:
+                        process.kill()
+            finally:
+                event.set()
+        """
+    )
+    assert "process.wait()" in said.partition("--- the tests' thread")[2].partition("---")[0]
+    assert "in idle" in said.partition("--- thread helper")[2].partition("---")[0]
+    assert "1 failed" in said
+
+
+@pytest.mark.parametrize(
+    ("body", "phase"), [("event.wait(); yield", "are made"), ("yield; event.wait()", "end")], ids=["setup", "teardown"]
+)
+def test_fixtures_are_watched_too(outcome, body, phase):
+    """A test's beginning and its end have as long as the test."""
+    said = outcome(
+        f"""
+        @pytest.fixture
+        def thing():
+            event = threading.Event()
+            {body}
+
+        def test_it(thing):
+            pass
+        """
+    )
+    assert f"0.5 s have passed while its fixtures {phase}" in said
+    assert "1 error" in said
