@@ -1,6 +1,6 @@
 """Which tests belong together: on one worker, in one Python only, or among those that need nothing but Python.
 
-The order is `pytest-randomly`'s, whose seed the run prints; `-p "randomly_seed=…"` repeats it.
+The order is `pytest-randomly`'s, whose seed the run prints; `--randomly-seed` repeats it.
 """
 
 import os
