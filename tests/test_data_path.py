@@ -472,13 +472,14 @@ async def test_a_machine_that_answers_keepalives_is_not_given_up(shell, monkeypa
     monkeypatch.setattr(client, "KEEPALIVE_S", 0.02)
     monkeypatch.setattr(client, "KEEPALIVE_COUNT", 10_000)  # a busy computer must not be too slow for us
     box = await shell()
-    answers = []
+    answers, answered = [], asyncio.Event()
     (carrier,) = box.entry.terminals._link._carriers
     request = carrier.connection._make_keepalive_request
 
     async def ask():
         await request()
         answers.append(carrier.connection._keepalive_count)
+        answered.set()
 
     monkeypatch.setattr(carrier.connection, "_make_keepalive_request", ask)
     await box.tty.type(f"echo alive-$((1+1)); {command}\n")
@@ -486,7 +487,8 @@ async def test_a_machine_that_answers_keepalives_is_not_given_up(shell, monkeypa
         if command == "yes":
             await box.tty.read()
         else:
-            await asyncio.sleep(0.001)
+            await answered.wait()
+            answered.clear()
     assert set(answers) == {0}
     await box.tty.type("\x03")
     await box.tty.until(PROMPT)

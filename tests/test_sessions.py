@@ -11,6 +11,7 @@ from aether.flow import CALM_BYTES_S, MAX_WINDOW_BYTES, START_WINDOW_BYTES, Typi
 from aether.messages import Ack, Input, Resize, TerminalQuery
 from aether.output import MAX_MESSAGE_BYTES, MAX_UNSENT_MESSAGES
 from aether.sessions import MAX_PENDING_INPUT_BYTES, TerminalSession
+from tests.timelapse import Timelapse
 
 
 class Client:
@@ -264,14 +265,16 @@ async def test_what_was_gathered_comes_before_the_end(make, client):
 
 
 @pytest.mark.gen_test
-async def test_of_a_storm_of_sizes_the_shell_hears_the_first_and_the_last(make, channel, monkeypatch):
+async def test_of_a_storm_of_sizes_the_shell_hears_the_first_and_the_last(make, channel):
     """Each is a signal to the program in the terminal, which draws anew."""
+    time = Timelapse(asyncio.get_running_loop())
     session = make()
-    await asyncio.sleep(sessions.RESIZE_PAUSE_S * 2)
+    await time.sleep(sessions.RESIZE_PAUSE_S)
     for cols in range(100, 200):
         session.feed(Resize(cols, 30))
+    await time.sleep(sessions.RESIZE_PAUSE_S / 2)
     assert channel.done == [(100, 30)]
-    await asyncio.sleep(sessions.RESIZE_PAUSE_S * 2)
+    await time.sleep(sessions.RESIZE_PAUSE_S)
     assert channel.done == [(100, 30), (199, 30)]
 
 

@@ -25,8 +25,9 @@ class Timelapse:
         self._leapt_s += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Stand in for asyncio.sleep: a turn of the loop, and its time has passed."""
+        """Stand in for asyncio.sleep: two turns of the loop, and what was due by then is done."""
         self.leap(seconds)
+        await asyncio.sleep(0)
         await asyncio.sleep(0)
 
     async def sleep_last(self, seconds: float) -> None:

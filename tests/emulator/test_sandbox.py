@@ -28,7 +28,7 @@ until [ $(pgrep -cx -f 'sleep {0}') = 4 ]; do sleep 0.01; done
 @pytest.mark.gen_test
 async def test_stop_kills_everything(box, marker, sleepers):
     """What escaped its shell by setsid, nohup or a double fork is gone when the machine has stopped."""
-    await box.run(STRAYS.format(marker), timeout=20)
+    await box.run(STRAYS.format(marker))
     assert len(sleepers(marker)) == 4
     await box.stop()
     assert sleepers(marker) == []
@@ -37,7 +37,7 @@ async def test_stop_kills_everything(box, marker, sleepers):
 @pytest.mark.gen_test
 async def test_destroy_kills_everything(box, marker, sleepers):
     """A forced destroy does not wait for shells that ignore the hang-up."""
-    await box.run(STRAYS.format(marker), timeout=20)
+    await box.run(STRAYS.format(marker))
     async with box.ssh() as ssh, ssh.create_process(f"trap '' HUP TERM; echo up; sleep {marker}; sleep 9") as process:
         await process.stdout.readline()
         await box.api("DELETE", f"{box.path}?force=true")
@@ -74,7 +74,7 @@ async def test_stop_does_not_wait_longer_than_the_grace(runtime, on):
 @pytest.mark.gen_test
 async def test_killed_guest_leaves_nothing(box, marker, sleepers):
     """When the guest is killed hard the rest of its machine dies as well."""
-    await box.run(STRAYS.format(marker), timeout=20)
+    await box.run(STRAYS.format(marker))
     children = psutil.Process(os.getpid()).children()
     [process] = [p for p in children if "aether.emulator.guest" in p.cmdline()]
     process.kill()
@@ -87,10 +87,10 @@ async def test_killed_emulator_leaves_nothing(runtime, spawn_emulator, open_api,
     """When the emulator is killed hard nothing of its machines goes on."""
     server = spawn_emulator(runtime)
     box = await create(open_api(server.stdout.readline().strip()))
-    await box.run(STRAYS.format(marker), timeout=20)
+    await box.run(STRAYS.format(marker))
     family = below(pid=server.pid)
     server.kill()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, [*family, *sleepers(marker)], timeout=20)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, [*family, *sleepers(marker)], timeout=50)
     assert alive == []
     assert sleepers(marker) == []
 

@@ -54,7 +54,7 @@ def ssh(io_loop):
     yield connection
     connection.close()
     io_loop.run_sync(connection.wait_closed)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate()
     assert (process.returncode, errors) == (0, "")
 
 
@@ -74,7 +74,7 @@ def until_stopped(ssh):
 
     async def wait(process):
         pid = int(await process.stdout.readline())
-        await ssh.run(f"until ps -o state= -p {pid} | grep -q T; do :; done", timeout=20, check=True)
+        await ssh.run(f"until ps -o state= -p {pid} | grep -q T; do :; done", check=True)
         return pid
 
     return wait
@@ -191,7 +191,7 @@ async def test_hang_up_wakes_what_is_stopped(ssh, until_stopped):
     """A stopped shell ends too when its client goes away."""
     async with ssh.create_process("echo $$; kill -STOP $$; sleep 60") as process:
         pid = await until_stopped(process)
-    await ssh.run(f"while kill -0 {pid} 2>/dev/null; do :; done", timeout=20, check=True)
+    await ssh.run(f"while kill -0 {pid} 2>/dev/null; do :; done", check=True)
 
 
 @pytest.mark.gen_test
@@ -201,7 +201,7 @@ async def test_input_waits_for_a_slow_program(ssh, until_stopped):
         pid = await until_stopped(process)
         process.stdin.write("x" * (5 << 20))
         process.stdin.write_eof()
-        await ssh.run(f"kill -CONT {pid}", timeout=20, check=True)
+        await ssh.run(f"kill -CONT {pid}", check=True)
         assert int(await process.stdout.read()) == 5 << 20
 
 
@@ -224,4 +224,4 @@ async def test_sessions_leave_no_descriptor(ssh, on_tty):
     for command in ("exit 0", "exec cat"):
         async with on_tty(command), ssh.create_process(command):
             await asyncio.gather(*(ssh.run("echo") for _ in range(3)))
-    await ssh.run(f"until [ $({count}) -eq {before} ]; do :; done", timeout=20, check=True)
+    await ssh.run(f"until [ $({count}) -eq {before} ]; do :; done", check=True)

@@ -213,7 +213,7 @@ async def test_what_a_full_socket_does_not_take_follows_in_order(wire):
     assert writes[0].done()
     assert not writes[-1].done()
     assert await receive(far, sum(map(len, pieces))) == b"".join(pieces)
-    await asyncio.wait_for(asyncio.gather(*writes), 5)
+    await asyncio.gather(*writes)
 
 
 @pytest.mark.gen_test
@@ -235,9 +235,9 @@ async def test_a_close_fails_the_writes_that_wait_and_ends_the_reader(wire, who)
         pass
     waiting = near.write(b"last")
     (near if who == "near" else far).close()
-    await asyncio.wait_for(running, 5)
+    await running
     with pytest.raises(StreamClosedError):
-        await asyncio.wait_for(waiting, 5)
+        await waiting
     with pytest.raises(StreamClosedError):
         near.write(b"too late")
     assert ends == [b"ahead", "over"]
@@ -300,7 +300,7 @@ async def test_a_reader_that_waits_for_something_else_than_the_wire_is_an_error(
         await asyncio.get_running_loop().create_future()
 
     with pytest.raises(RuntimeError, match="waits for <Future pending"):
-        await asyncio.wait_for(near.run(read()), 5)
+        await near.run(read())
     assert near.closed()
     assert await asyncio.get_running_loop().sock_recv(far, 1) == b""
 
