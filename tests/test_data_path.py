@@ -14,7 +14,6 @@ from tornado.tcpclient import TCPClient
 from tornado.tcpserver import TCPServer
 
 from aether import lifecycle
-from aether.app import WEBSOCKET_PING_S
 from aether.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
 from aether.handlers import terminal as terminal_handler
 from aether.handlers.terminal import TerminalHandler
@@ -509,11 +508,6 @@ def reset(connection):
     stream = connection.protocol.stream
     stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.close()
-
-
-def test_pings_are_often_enough_for_the_usual_proxy():
-    """Which gives up an idle connection after 60 s (nginx's proxy_read_timeout)."""
-    assert WEBSOCKET_PING_S == 20
 
 
 @pytest.mark.gen_test

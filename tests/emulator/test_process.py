@@ -1,12 +1,15 @@
 """process: the line to a guest, with real guests."""
 
 import asyncio
+import os
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 from aether.emulator.options import Options
+from aether.emulator.process import GuestProcess, open_line
 
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
 
@@ -114,3 +117,16 @@ async def test_a_stop_during_the_boot_ends_it_at_once(
     await box.stop(timeout="60s")  # a wait for `stopped` ends much earlier
     exit_event = (await box.read())["events"][0]["request"]["exit_event"]
     assert (exit_event["exit_code"], exit_event["requested_stop"], exit_event["signal"]) == (0, True, -1)
+
+
+@pytest.mark.outside
+@pytest.mark.gen_test
+async def test_a_kill_ends_a_namespace_that_is_not_tied_to_its_bubblewrap_yet(marker):
+    """Which bubblewrap does a moment after it has told of the namespace; killed in between, it leaves it behind."""
+    bubblewrap, first = [await asyncio.create_subprocess_exec("sleep", marker) for _ in range(2)]
+    theirs, line = await open_line()
+    with theirs:
+        guest = GuestProcess(bubblewrap, os.pidfd_open(first.pid), line)
+        guest.stop(60.0)
+        assert await guest.wait() == 0
+    assert await first.wait() == -signal.SIGKILL
