@@ -180,7 +180,7 @@ def nothing_leaks(ports: Slot) -> Iterator[None]:
     files, before = open_files(), children()
     yield
     gc.collect()
-    _, alive = psutil.wait_procs(children() - before, timeout=30)
+    _, alive = psutil.wait_procs(children() - before, timeout=5)
     assert not alive, f"child processes survived the test: {[process.cmdline() for process in alive]}"
     leaked = {number: name for number, name in open_files().items() if files.get(number) != name}
     assert not leaked, f"descriptors survived the test: {leaked}"

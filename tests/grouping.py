@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(SAME_IN_EACH_PYTHON):
             item.add_marker("same_in_each_python")
-        elif item.get_closest_marker("outside") is None and OUTSIDE_FIXTURES.isdisjoint(item.fixturenames):
+        if item.get_closest_marker("outside") is None and OUTSIDE_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker("quick")
     items.sort(key=lambda item: item.nodeid.startswith(ROOM_OF_ITS_OWN))
 

@@ -17,6 +17,14 @@ def below(name: str = "", argument: str = "", pid: int | None = None) -> list[ps
     return found
 
 
+def guest() -> psutil.Process:
+    """Return the supervisor of the one machine that runs below us; a child of it looks like one until its exec."""
+    found = below("python", "aether.emulator.guest")
+    pids = {process.pid for process in found}
+    [first] = [process for process in found if process.ppid() not in pids]
+    return first
+
+
 def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
     """Return those that still run; a zombie only waits for its parent to notice."""
     found = []

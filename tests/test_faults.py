@@ -47,11 +47,11 @@ CALLS = ["create", "start", "stop", "destroy", "sweep"]
 class Server:
     """A server over a provider, which knows only what that tells."""
 
-    def __init__(self, url, key, clock, time):
+    def __init__(self, url, key, clock, lapse):
         birth = Birth("here", "image", 8, "coder", public_text(key), SshNetwork("public", "127.0.0.1"))
-        self.client = FlyClient(url, "app", "T", time.sleep)
+        self.client = FlyClient(url, "app", "T", lapse.elapse)
         self.fleet = Fleet(self.client, birth, key, "", 100, 100, clock)
-        self.fleet._transitions.pause, self.fleet._transitions._clock = time.sleep, time
+        self.fleet._transitions.pause, self.fleet._transitions._clock = lapse.elapse, lapse
         self.reconciler = Reconciler(self.fleet, self.client, "here", clock)
         self.created = []  # ids of the machines whose users were told so
 
@@ -99,16 +99,16 @@ class World:
         self.count = count
 
     async def open(self):
-        self.time = Timelapse(asyncio.get_running_loop())
-        options = {"runtime": "fast", "clock": self.clock, "sleep": self.time.sleep_last}
+        self.lapse = Timelapse(asyncio.get_running_loop())
+        options = {"runtime": "fast", "clock": self.clock, "sleep": self.lapse.elapse_last}
         self.emulator = Emulator(state_dir=self.folder, token="T", **options)
         faults = self.emulator.faults
-        faults.hang = self.time.leaping(2 * CALL_TIMEOUT_S, faults.hang)  # by then whoever calls has given up
+        faults.hang = self.lapse.leaping(2 * CALL_TIMEOUT_S, faults.hang)  # by then whoever calls has given up
         await self.emulator.start()
         self.servers = [self.server() for _ in range(self.count)]
 
     def server(self):
-        return Server(self.emulator.url, self.key, self.clock, self.time)
+        return Server(self.emulator.url, self.key, self.clock, self.lapse)
 
     @property
     def fleet(self):
@@ -392,11 +392,22 @@ async def test_a_start_while_another_server_stops_the_machine_starts_it_again(wo
     """The last word counts, whichever server heard it."""
     await two.call("sweep")
     object.__setattr__(world.emulator.options, "stop_delay_s", 1.0)
-    world.time.is_going.clear()
+    world.lapse.is_going.clear()
     world.fleet.stop(box.id, "by user")
     await until(world, lambda machines: machines[box.fly_machine_id] == "stopping")
+    ask, was_refused = two.client.start, asyncio.Event()
+
+    async def start(fly_id):
+        try:
+            await ask(fly_id)
+        except ProviderError:
+            was_refused.set()
+            raise
+
+    two.client.start = start
     two.fleet.start(box.id)
-    world.time.is_going.set()
+    await was_refused.wait()
+    world.lapse.is_going.set()
     await two.settle()
     await world.calm_down()
     assert (await world.machines())[box.fly_machine_id] == "started"

@@ -267,14 +267,14 @@ async def test_what_was_gathered_comes_before_the_end(make, client):
 @pytest.mark.gen_test
 async def test_of_a_storm_of_sizes_the_shell_hears_the_first_and_the_last(make, channel):
     """Each is a signal to the program in the terminal, which draws anew."""
-    time = Timelapse(asyncio.get_running_loop())
+    lapse = Timelapse(asyncio.get_running_loop())
     session = make()
-    await time.sleep(sessions.RESIZE_PAUSE_S)
+    await lapse.elapse(sessions.RESIZE_PAUSE_S)
     for cols in range(100, 200):
         session.feed(Resize(cols, 30))
-    await time.sleep(sessions.RESIZE_PAUSE_S / 2)
+    await lapse.elapse(sessions.RESIZE_PAUSE_S / 2)
     assert channel.done == [(100, 30)]
-    await time.sleep(sessions.RESIZE_PAUSE_S)
+    await lapse.elapse(sessions.RESIZE_PAUSE_S)
     assert channel.done == [(100, 30), (199, 30)]
 
 

@@ -24,17 +24,7 @@ def outcome(tmp_path):
 
     def run(text):
         (tmp_path / "test_it.py").write_text(PRELUDE + textwrap.dedent(text))
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-p",
-            "tests.watchdog",
-            "-p",
-            "no:randomly",
-            "-p",
-            "no:cacheprovider",
-        ]
+        command = [sys.executable, "-m", "pytest", *("-p", "tests.watchdog"), *("-p", "no:randomly")]
         command += [f"--rootdir={tmp_path}", f"--confcutdir={tmp_path}", "-c", "/dev/null", tmp_path / "test_it.py"]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
 

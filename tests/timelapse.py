@@ -12,7 +12,7 @@ class Timelapse:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._now = loop.time
         self._leapt_s = 0.0
-        self.is_going = asyncio.Event()  # unset, who sleeps last sleeps on
+        self.is_going = asyncio.Event()  # unset, nothing elapses last
         self.is_going.set()
         loop.time = self  # type: ignore[method-assign]
 
@@ -24,16 +24,16 @@ class Timelapse:
         """Let time pass; timers that are due by then fire in the loop's next turn."""
         self._leapt_s += seconds
 
-    async def sleep(self, seconds: float) -> None:
-        """Stand in for asyncio.sleep: two turns of the loop, and what was due by then is done."""
+    async def elapse(self, seconds: float) -> None:
+        """Stand in for asyncio.sleep: what was due by then is done."""
         self.leap(seconds)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the loop takes up its timers
+        await asyncio.sleep(0)  # and calls them
 
-    async def sleep_last(self, seconds: float) -> None:
+    async def elapse_last(self, seconds: float) -> None:
         """Sleep so for what others who are at work will probably cut short: they go first."""
         for _ in range(TURNS):
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # a turn for the others
         await self.is_going.wait()
         self.leap(seconds)
 

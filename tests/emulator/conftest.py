@@ -86,7 +86,7 @@ class Box:
         return int(self.record["config"]["services"][0]["ports"][0]["port"])
 
     async def wait(self, state: str) -> None:
-        answer = await self.api("GET", f"{self.path}/wait?state={state}&timeout=60")
+        answer = await self.api("GET", f"{self.path}/wait?state={state}&timeout=20")
         assert answer.body == {"ok": True, "state": state}
 
     async def stop(self, **body: Any) -> None:

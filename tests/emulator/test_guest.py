@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 
-from tests.processes import below
+from tests.processes import guest
 
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
 
@@ -211,14 +211,14 @@ async def test_the_last_words_before_a_stop_arrive(box, fill, death):
     """What the terminal still holds when its shell is dead is read, and sent, before the connection is closed."""
     async with box.terminal(command=fill.command) as terminal:
         await terminal.until(b"ok\r\n")
-        [guest] = below("python")
-        [shell] = guest.children()
-        guest.suspend()
+        supervisor = guest()
+        [shell] = supervisor.children()
+        supervisor.suspend()
         dead = death(shell)
         written = await fill.go()
         await dead
         assert (await box.api("POST", f"{box.path}/stop", {})).body == {"ok": True}
-        guest.resume()
+        supervisor.resume()
         assert len(await terminal.rest()) == written
         await box.wait("stopped")
 

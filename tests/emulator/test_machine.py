@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import below
+from tests.processes import guest
 
 processes = pytest.mark.parametrize("runtime", ["plain", "bwrap", "sshd"], indirect=True)  # children of ours
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
@@ -235,8 +235,7 @@ async def test_port_refuses_when_stopped(box):
 async def test_guest_that_dies_stops_the_machine(box):
     """A machine whose process is killed is `stopped`, and its exit event says that nobody asked."""
     await box.listening()
-    guest, *_ = below("python", "aether.emulator.guest")  # and perhaps a child of it before its exec
-    guest.kill()
+    guest().kill()
     await box.wait("stopped")
     exit_event = (await box.read())["events"][0]["request"]["exit_event"]
     assert (exit_event["requested_stop"], exit_event["exit_code"]) == (False, 137)

@@ -90,7 +90,7 @@ async def test_killed_emulator_leaves_nothing(runtime, spawn_emulator, open_api,
     await box.run(STRAYS.format(marker))
     family = below(pid=server.pid)
     server.kill()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, [*family, *sleepers(marker)], timeout=50)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, [*family, *sleepers(marker)], timeout=20)
     assert alive == []
     assert sleepers(marker) == []
 

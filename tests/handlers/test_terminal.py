@@ -7,7 +7,7 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import websocket_connect
 
-from tests.processes import alive, below
+from tests.processes import alive, below, guest
 
 PROMPT = "coder@aether:~$ "
 
@@ -194,8 +194,7 @@ async def test_a_frozen_machine_holds_up_neither_its_deletion_nor_its_terminals(
 
 def guest_pid():
     """Return the process id of the one machine's SSH server."""
-    (guest,) = below("python", "aether.emulator.guest")
-    return guest.pid
+    return guest().pid
 
 
 @pytest.mark.gen_test
