@@ -14,6 +14,8 @@ import pytest
 
 from tests.processes import below
 
+pytestmark = pytest.mark.outside
+
 BENCH = Path(__file__).parents[1] / "scripts/bench.py"
 SUBCOMMANDS = ["cold", "page", "fleet", "echo", "load", "flood", "bulk", "ctrl-c", "sessions", "paste", "cpu", "all"]
 

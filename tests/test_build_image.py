@@ -290,6 +290,7 @@ def test_an_interrupted_try_leaves_nothing(build, tmp_path, key):
     assert list(tmp_path.glob("tmp.*")) == []
 
 
+@pytest.mark.outside
 def test_help_names_every_option():
     """And needs no engine."""
     text = subprocess.run([SCRIPT, "--help"], capture_output=True, text=True, check=True).stdout

@@ -17,6 +17,8 @@ import pytest
 
 from aether.settings import SETTINGS
 
+pytestmark = pytest.mark.outside
+
 ROOT = Path(__file__).parent.parent
 SERVER = ("--server", "my-server")
 ORDER = [

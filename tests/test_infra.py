@@ -353,6 +353,7 @@ def systemd_analyze():
     return shutil.which("systemd-analyze") or pytest.skip("systemd-analyze is not installed")
 
 
+@pytest.mark.outside
 def test_the_unit_is_one_that_systemd_understands(systemd_analyze, tmp_path):
     """No unknown setting, nothing that contradicts."""
     unit = tmp_path / "aether.service"
@@ -363,6 +364,7 @@ def test_the_unit_is_one_that_systemd_understands(systemd_analyze, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.outside
 def test_the_unit_is_hardened(systemd_analyze):
     """systemd's own mark, from 0 (safe) to 10; most services have 9.6."""
     command = [systemd_analyze, "security", "--offline=true", "--threshold=15", INFRA / "systemd/aether.service"]
