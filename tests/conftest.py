@@ -23,12 +23,14 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from aether.app import Aether
 from aether.settings import Settings, load
+from tests.patience import patient
 from tests.ports import Slot
 
 pytest_plugins = ["tests.grouping", "tests.summary", "tests.watchdog"]
 
 BRACKETED_PASTE = re.compile(r"\x1b\[\?2004(h|l\r)")  # readline's, around each prompt
 ROOT = Path(__file__).parent.parent
+PULL_S, BUILD_S = 600, 1800  # Python is compiled
 MACHINE_IMAGE = "registry.fly.io/app/base:latest"  # what the tests' machines have in their config
 NOISY_LOGGERS = ("aether", "asyncio", "tornado.application", "tornado.general")
 
@@ -110,8 +112,9 @@ def why_no_base(engine: str, dockerfile: Path) -> str:
     given = dict(option.split("=", 1) for option in build_options() if "=" in option)
     for name, usual in re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", dockerfile.read_text(), re.MULTILINE):
         base = given.get(name, usual)
-        if not succeeds(engine, "image", "inspect", base) and not succeeds(engine, "pull", base, within_s=600):
-            return f"{engine} cannot fetch {base}"
+        with patient(PULL_S):
+            if not succeeds(engine, "image", "inspect", base) and not succeeds(engine, "pull", base, within_s=PULL_S):
+                return f"{engine} cannot fetch {base}"
     return ""
 
 
@@ -121,7 +124,8 @@ def why_no_image(engine: str) -> str:
         return why_not
     argv = [ROOT / "scripts/build-image.sh", "--engine", engine, "--app", "app"]
     argv += ["--no-key", "--no-try", "--", *build_options()]
-    done = subprocess.run(argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with patient(BUILD_S):
+        done = subprocess.run(argv, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
     return ""
 
@@ -138,7 +142,8 @@ def server_image() -> Iterator[Callable[[str], str]]:
         ignored = ["--ignorefile", f"{dockerfile}.dockerignore"] if engine == "podman" else []  # docker finds it
         argv = [engine, "build", "--file", str(dockerfile), "--tag", image, *ignored, *build_options(), str(ROOT)]
         environ = {**os.environ, "DOCKER_BUILDKIT": "1"}
-        done = subprocess.run(argv, env=environ, check=False, capture_output=True, text=True)
+        with patient(BUILD_S):
+            done = subprocess.run(argv, env=environ, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
         made.append((engine, image))
         return image

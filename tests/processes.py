@@ -20,9 +20,13 @@ def below(name: str = "", argument: str = "", pid: int | None = None) -> list[ps
 def guest() -> psutil.Process:
     """Return the supervisor of the one machine that runs below us; a child of it looks like one until its exec."""
     found = below("python", "aether.emulator.guest")
-    pids = {process.pid for process in found}
-    [first] = [process for process in found if process.ppid() not in pids]
-    return first
+    pids, first = {process.pid for process in found}, []
+    for process in found:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.ppid() not in pids:
+                first.append(process)
+    [supervisor] = first
+    return supervisor
 
 
 def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:

@@ -90,7 +90,7 @@ class Fly:
         """Run the script; keep what it printed and which programs it called."""
         with self.start(*argv, *([] if smoke else ["--no-smoke-test"]), **environ) as script:
             try:
-                self.output = "".join(script.communicate(timeout=120))
+                self.output = "".join(script.communicate())
             finally:
                 script.kill()
         self.argv = [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]

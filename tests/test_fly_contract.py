@@ -25,7 +25,7 @@ from aether.emulator.options import Options
 NONCE = "fly-machine-lease-nonce"
 DOCUMENT = openapi.document()
 FLY_VARIABLES = ("FLY_API_TOKEN", "FLY_APP_NAME", "AETHER_FLY_IMAGE")
-slow_enough_for_fly = pytest.mark.gen_test(timeout=600)
+FLY_IS_SLOW = pytest.mark.patience(600)  # seconds; its requests are paced, too
 
 
 def fits(schema, value):
@@ -166,7 +166,7 @@ def emulate(io_loop, tmp_path, clock):
 def pytest_generate_tests(metafunc):
     """Ask real Fly as well only if that was asked for."""
     if "api" in metafunc.fixturenames:
-        with_fly = ["fly"] if metafunc.config.getoption("--fly") else []
+        with_fly = [pytest.param("fly", marks=FLY_IS_SLOW)] if metafunc.config.getoption("--fly") else []
         metafunc.parametrize("api", ["emulator", *with_fly], indirect=True)
 
 
@@ -189,7 +189,7 @@ def api(request, io_loop, emulate):
 # Create.
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_create_is_200_and_precedes_the_boot(api):
     """The answer is a whole machine that is `created`, with Fly's launch event in milliseconds."""
     record = await api.create(name=f"contract-{api.run}")
@@ -198,7 +198,7 @@ async def test_create_is_200_and_precedes_the_boot(api):
     await api.reach(f"/{record['id']}", "started")
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_create_keeps_the_config_and_fills_in_the_guest(api):
     """What was asked for comes back, and a config without a guest gets the smallest."""
     config = api.config(env={"A": "1"}, rootfs={"persist": "always"})
@@ -210,7 +210,7 @@ async def test_create_keeps_the_config_and_fills_in_the_guest(api):
     }
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_name_is_unique_and_the_refusal_names_the_holder(api):
     """A second machine of a name is 409 with the id of the first; a destroyed one's name is free."""
     name = f"contract-{api.run}"
@@ -223,14 +223,14 @@ async def test_name_is_unique_and_the_refusal_names_the_holder(api):
     await api.create(name=name, skip_launch=True)
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_skip_launch_settles_stopped(api):
     """A machine that is not launched is prepared and then `stopped`."""
     assert (await api.read(await api.stopped()))["state"] == "stopped"
 
 
 @pytest.mark.parametrize("guest", [{"memory_mb": 300}, {"cpus": 2, "memory_mb": 256}, {"cpus": 1, "memory_mb": 4096}])
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_sizes_fly_does_not_sell_are_refused(api, guest):
     """Memory is a multiple of 256 MB and within the limits of each CPU."""
     request = {"config": api.config(guest={"cpu_kind": "shared", "cpus": 1, **guest}), "skip_launch": True}
@@ -240,7 +240,7 @@ async def test_sizes_fly_does_not_sell_are_refused(api, guest):
 # Get and list.
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_list_is_a_bare_array_filtered_by_metadata(api):
     """Several metadata filters hold together."""
     await api.stopped(changes={"metadata": {"n": "1"}})
@@ -249,7 +249,7 @@ async def test_list_is_a_bare_array_filtered_by_metadata(api):
     assert [machine["id"] for machine in await api.list("&metadata.n=2")] == [path[1:]]
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_destroyed_machines_are_hidden_from_lists(api):
     """They are shown with `include_deleted`, and a get says `destroyed`, or 404 once Fly forgot them."""
     path = await api.stopped()
@@ -261,7 +261,7 @@ async def test_destroyed_machines_are_hidden_from_lists(api):
     assert answer.status == 404 or answer.body["state"] in {"destroyed", "destroying"}
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_summary_has_no_config(api):
     """A summary leaves out what is long."""
     await api.stopped()
@@ -270,7 +270,7 @@ async def test_summary_has_no_config(api):
     assert not {"config", "events", "host_status"} & set(machine)
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_unknown_and_malformed_ids_differ(api):
     """An id that does not exist is 404, one that cannot is 400."""
     assert (await api("GET", "/00000000000000")).status == 404
@@ -278,7 +278,7 @@ async def test_unknown_and_malformed_ids_differ(api):
     assert (answer.status, answer.body["error"]) == (400, "invalid machine ID, '12345'")
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_every_answer_has_a_request_id(api):
     """Fly's support asks for `fly-request-id`; errors have one, too."""
     for path in ("", "/00000000000000"):
@@ -288,7 +288,7 @@ async def test_every_answer_has_a_request_id(api):
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "FlyV1"])
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_wrong_token_is_401(api, scheme):
     """Both schemes are known; a token that is not is refused."""
     assert (await api("GET", "", token=f"{scheme} nonsense")).status == 401
@@ -297,7 +297,7 @@ async def test_wrong_token_is_401(api, scheme):
 # Start and stop.
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_start_says_what_was(api):
     """A start of a stopped machine is answered before its effect."""
     path = await api.stopped()
@@ -306,7 +306,7 @@ async def test_start_says_what_was(api):
     await api.reach(path, "started")
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_stop_is_asynchronous_and_may_be_repeated(api):
     """A stop is ok at once; one of a stopped machine is 200, in other generations 409 or 412."""
     path = await api.started()
@@ -316,7 +316,7 @@ async def test_stop_is_asynchronous_and_may_be_repeated(api):
     assert (await api.read(path))["state"] == "stopped"
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_exit_event_says_that_a_stop_was_asked_for(api):
     """Events are newest first; that of the exit tells an asked stop from a crash."""
     path = await api.started()
@@ -328,7 +328,7 @@ async def test_exit_event_says_that_a_stop_was_asked_for(api):
     assert (exit_event["requested_stop"], exit_event["oom_killed"]) == (True, False)
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_wrong_json_type_is_400_in_gos_words(api):
     """A list is no stop request (superfly/docs#2187)."""
     answer = await api("POST", f"{await api.stopped()}/stop", [])
@@ -339,7 +339,7 @@ async def test_wrong_json_type_is_400_in_gos_words(api):
 # Destroy.
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_running_machine_is_destroyed_by_force_only(api):
     """Without force it is 412; with it ok, and a repeat is 200 or 404."""
     path = await api.started()
@@ -355,7 +355,7 @@ async def test_running_machine_is_destroyed_by_force_only(api):
 
 
 @pytest.mark.parametrize("seconds", [0, 61])
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_wait_lasts_one_to_sixty_seconds(api, seconds):
     """Another time-out is 400."""
     answer = await api("GET", f"{await api.stopped()}/wait?state=started&timeout={seconds}")
@@ -363,7 +363,7 @@ async def test_wait_lasts_one_to_sixty_seconds(api, seconds):
     assert (answer.status, answer.body["error"]) == (400, f"invalid_argument: {text}")
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_wait_in_vain_is_408(api):
     """The text says what was wanted and what is."""
     path = await api.stopped()
@@ -375,7 +375,7 @@ async def test_wait_in_vain_is_408(api):
     assert (answer.status, answer.body["error"]) == (408, text)
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_wait_for_what_is(api):
     """A wait for the present state is answered at once, with it."""
     answer = await api("GET", f"{await api.started()}/wait?state=started&timeout=1")
@@ -385,7 +385,7 @@ async def test_wait_for_what_is(api):
 # Metadata, update, leases.
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_metadata_key_by_key(api):
     """A key is set and removed with 204 and no body, and read as a value."""
     path = f"{await api.stopped()}/metadata"
@@ -396,7 +396,7 @@ async def test_metadata_key_by_key(api):
     assert (await api("GET", f"{path}/k")).status == 404
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_metadata_filters_lists_after_a_change(api):
     """A list knows a key that was set later."""
     path = await api.stopped()
@@ -404,7 +404,7 @@ async def test_metadata_filters_lists_after_a_change(api):
     assert [machine["id"] for machine in await api.list("&metadata.later=1")] == [path[1:]]
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_update_replaces_everything_under_a_new_instance_id(api):
     """What the new config does not have is gone; a stopped machine stays stopped."""
     path = await api.stopped(changes={"env": {"A": "1"}})
@@ -416,7 +416,7 @@ async def test_update_replaces_everything_under_a_new_instance_id(api):
     assert "A" not in (await api.read(path))["config"].get("env", {})
 
 
-@slow_enough_for_fly
+@pytest.mark.gen_test
 async def test_lease_keeps_others_out(api):
     """While somebody has a lease, changes without the nonce are 409 with `message`."""
     path = await api.stopped()

@@ -482,7 +482,6 @@ def in_image(need, tmp_path):
             env={"PATH": path, "HOME": str(tmp_path), **environ},
             capture_output=True,
             text=True,
-            timeout=180,
         )
 
     (tmp_path / "passwd").write_text(f"aether:x:10001:10001::{tmp_path}:/bin/sh\n")

@@ -18,6 +18,7 @@ from aether.idle import IdleSweeper
 from aether.machines import FLY_GONE, Guest, MachineSpec
 from aether.reconcile import REMEMBERED_S, YOUNG_S, Reconciler
 from aether.ssh.keys import load_or_make_user_key
+from tests.timelapse import Timelapse
 
 SPEC = MachineSpec(name="box", region=None, guest=Guest("shared", 1, 512))
 PROMPT = "coder@aether:~$ "
@@ -385,16 +386,18 @@ async def test_a_start_of_a_running_machine_leaves_its_terminal_alone(aether, ru
 
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
-async def test_a_reading_that_never_ends_does_not_keep_idle_machines_running(aether, running, clock, monkeypatch):
+async def test_a_reading_that_never_ends_does_not_keep_idle_machines_running(aether, running, clock, eventually):
     """The sweep compares all machines at once, and not for ever."""
     first, other = await running(), await running()
     clock.now += 600
     await aether._client.stop(first.fly_machine_id)
     await aether._client.wait(first.fly_machine_id, "stopped", 30)
     aether._emulator.faults.inject("hang", action="get", times=1, machine=first.fly_machine_id)
-    monkeypatch.setattr(reconcile, "DEADLINE_S", 0.2)
-    monkeypatch.setattr(aether._client, "_call_timeout_s", 0.5)
-    await aether.sweeper.sweep()
+    lapse = Timelapse(asyncio.get_running_loop())
+    sweeping = asyncio.ensure_future(aether.sweeper.sweep())
+    await eventually(lambda: aether._emulator.faults.hanging == 1)
+    lapse.leap(reconcile.DEADLINE_S)
+    await sweeping
     await aether.fleet.find(other.id)._driver
     assert other.state == "stopped"
 

@@ -265,8 +265,9 @@ async def test_what_was_gathered_comes_before_the_end(make, client):
 
 
 @pytest.mark.gen_test
-async def test_of_a_storm_of_sizes_the_shell_hears_the_first_and_the_last(make, channel):
+async def test_of_a_storm_of_sizes_the_shell_hears_the_first_and_the_last(make, channel, monkeypatch):
     """Each is a signal to the program in the terminal, which draws anew."""
+    monkeypatch.setattr(sessions, "RESIZE_PAUSE_S", 600)  # which passes when the test says so, and not before
     lapse = Timelapse(asyncio.get_running_loop())
     session = make()
     await lapse.elapse(sessions.RESIZE_PAUSE_S)

@@ -1,4 +1,4 @@
-"""watchdog: what hangs fails, and says where; in a pytest of its own, whose patience is short."""
+"""watchdog: what hangs fails, and says where; in a pytest of its own, whose patience ends when its tests say so."""
 
 import subprocess
 import sys
@@ -10,10 +10,12 @@ import pytest
 pytestmark = pytest.mark.outside
 ROOT = Path(__file__).parent.parent
 PRELUDE = """
-import asyncio, logging, subprocess, threading
+import asyncio, logging, signal, subprocess, threading
 import pytest
+from tests.patience import AGAIN_S, patient
 
-pytestmark = pytest.mark.patience(0.5)
+def soon():
+    signal.setitimer(signal.ITIMER_REAL, 0.1, AGAIN_S)
 
 """
 
@@ -47,17 +49,18 @@ def test_what_waits_in_the_event_loop_says_which_task_waits_where(outcome):
 
         async def inner():
             logging.getLogger("aether").warning("said in the log")
+            asyncio.get_running_loop().call_soon(soon)
             await asyncio.Event().wait()
 
         async def outer():
             await asyncio.create_task(inner(), name="the one that waits")
 
-        def test_it(io_loop, caplog, tmp_path):
-            (tmp_path / "console.log").write_text("said in a file")
+        def test_it(io_loop, caplog, tmp_path_factory):
+            (tmp_path_factory.mktemp("server") / "console.log").write_text("said in a file")
             io_loop.run_sync(outer)
         """
     )
-    assert "test_it: 0.5 s have passed while it runs" in said
+    assert "test_it: 60 s have passed while it runs" in said
     waiting = said.partition("--- task the one that waits")[2]
     assert "in inner\n    await asyncio.Event().wait()" in waiting
     assert "said in the log" in said.partition("--- log\n")[2]
@@ -78,7 +81,7 @@ def test_what_blocks_the_thread_says_where_and_what_other_threads_do(outcome):
             try:
                 with subprocess.Popen(["sleep", "1000"]) as process:
                     try:
-                        process.wait()
+                        soon(), process.wait()
                     finally:
                         process.kill()
             finally:
@@ -91,7 +94,9 @@ def test_what_blocks_the_thread_says_where_and_what_other_threads_do(outcome):
 
 
 @pytest.mark.parametrize(
-    ("body", "phase"), [("event.wait(); yield", "are made"), ("yield; event.wait()", "end")], ids=["setup", "teardown"]
+    ("body", "phase"),
+    [("soon(); event.wait(); yield", "are made"), ("yield; soon(); event.wait()", "end")],
+    ids=["setup", "teardown"],
 )
 def test_fixtures_are_watched_too(outcome, body, phase):
     """A test's beginning and its end have as long as the test."""
@@ -106,5 +111,22 @@ def test_fixtures_are_watched_too(outcome, body, phase):
             pass
         """
     )
-    assert f"0.5 s have passed while its fixtures {phase}" in said
+    assert f"60 s have passed while its fixtures {phase}" in said
     assert "1 error" in said
+
+
+def test_a_test_may_be_given_more_or_less_patience(outcome):
+    """And what takes its time only once, such as the build of an image, is not the test's that is first."""
+    said = outcome(
+        """
+        @pytest.mark.patience(0.5)
+        def test_it():
+            with patient(3600):
+                longer = signal.getitimer(signal.ITIMER_REAL)[0]
+            assert longer > 1000
+            threading.Event().wait()
+        """
+    )
+    assert "0.5 s have passed while" in said
+    assert "assert longer" not in said
+    assert "1 failed" in said

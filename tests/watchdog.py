@@ -5,22 +5,25 @@ the tests wherever that is: in the event loop, in a `wait` for a process or in a
 """
 
 import asyncio
+import contextlib
 import io
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
+from tests.patience import AGAIN_S
+
+BEGUN_AT = pytest.StashKey[float]()
 PATIENCE_S = 60.0
-AGAIN_S = 5.0  # where the first failure was swallowed by a task that nobody awaits
-LOG_TAIL = 3000  # characters of each log
+LOG_TAIL = 3000  # characters of each log that was written to meanwhile
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,9 +53,11 @@ def watched(item: pytest.Item, phase: str) -> Iterator[None]:
     """Fail the test with all that is known where it takes too long."""
     marker = item.get_closest_marker("patience")
     seconds = marker.args[0] if marker else PATIENCE_S
+    since = item.stash.setdefault(BEGUN_AT, time.time())
 
     def bark(number: int, frame: FrameType | None) -> None:
-        pytest.fail(f"{item.nodeid}: {seconds:g} s have passed while {phase}\n{report(item, frame)}", pytrace=False)
+        said = f"{item.nodeid}: {seconds:g} s have passed while {phase}\n{report(item, frame, since)}"
+        pytest.fail(said, pytrace=False)
 
     before = signal.signal(signal.SIGALRM, bark)
     signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_S)
@@ -63,15 +68,15 @@ def watched(item: pytest.Item, phase: str) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def report(item: pytest.Item, frame: FrameType | None) -> str:
-    """Say where everything stands."""
+def report(item: pytest.Item, frame: FrameType | None, since: float) -> str:
+    """Say where everything stands, and what the logs say since a time (seconds since the epoch)."""
     fixtures: dict[str, Any] = getattr(item, "funcargs", {})
     text = io.StringIO()
     for title, lines in (
         ("the tests' thread", traceback.format_stack(frame)),
         *other_threads(),
         *tasks(fixtures.get("io_loop")),
-        *logs(fixtures, item),
+        *logs(fixtures, item, since),
     ):
         text.write(f"\n--- {title}\n{''.join(lines)}")
     return text.getvalue()
@@ -86,10 +91,9 @@ def other_threads() -> Iterator[tuple[str, list[str]]]:
 
 
 def tasks(io_loop: Any) -> Iterator[tuple[str, list[str]]]:
-    """Yield where each task of the test's event loop stands, from its coroutine down to what it awaits."""
-    if io_loop is None:
-        return
-    for task in asyncio.all_tasks(io_loop.asyncio_loop):
+    """Yield where each task of the running event loop, or the test's, stands: its coroutine down to what it awaits."""
+    loop = asyncio._get_running_loop() or (io_loop and io_loop.asyncio_loop)
+    for task in asyncio.all_tasks(loop) if loop else ():
         yield f"task {task.get_name()}", [*awaiting(task.get_coro()), f"  waits for {task._fut_waiter!r}\n"]
 
 
@@ -102,11 +106,12 @@ def awaiting(coroutine: Any) -> Iterator[str]:
         coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "ag_await", None)
 
 
-def logs(fixtures: dict[str, Any], item: pytest.Item) -> Iterator[tuple[str, list[str]]]:
-    """Yield the end of this process' log and of each log file in the test's folder."""
+def logs(fixtures: dict[str, Any], item: pytest.Item, since: float) -> Iterator[tuple[str, list[str]]]:
+    """Yield the end of this process' log and of each log file that has grown in the tests' folders."""
     if (caplog := fixtures.get("caplog")) is not None:
         yield "log", [caplog.text[-LOG_TAIL:]]
-    folder: Path | None = fixtures.get("tmp_path")
-    for path in sorted(folder.rglob("*log")) if folder is not None else ():
-        if path.is_file():
-            yield path.name, [path.read_text(errors="replace")[-LOG_TAIL:]]
+    folders: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]
+    for path in sorted(folders.getbasetemp().rglob("*log")):
+        with contextlib.suppress(OSError):  # gone between two looks
+            if path.is_file() and path.stat().st_mtime >= since:
+                yield path.name, [path.read_text(errors="replace")[-LOG_TAIL:]]

@@ -62,14 +62,9 @@ class GuestProcess:
         self._deadline = asyncio.get_running_loop().call_later(grace_s + overtime_s, self.signal, signal.SIGKILL)
 
     def signal(self, number: int) -> None:
-        """Send a signal; under bubblewrap the end of the process ends everything in its PID namespace.
-
-        One that is killed may not have asked the kernel for that yet (prctl(2), PR_SET_PDEATHSIG): kill both.
-        """
+        """Send a signal; the end of the process ends everything in its PID namespace (`wait`)."""
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
-            if number == signal.SIGKILL and self._namespace is not None:
-                signal.pidfd_send_signal(self._namespace, number)
 
     async def run(self, command: list[str], stdin: str) -> Json:
         """Run a command inside and answer its outcome; whoever is cancelled meanwhile kills it."""
@@ -87,9 +82,13 @@ class GuestProcess:
     async def wait(self) -> int:
         """Wait until the guest is gone, and its PID namespace with it; answer its exit code.
 
-        That of a guest which a stop met while it booted is 0, as if it had ended by itself.
+        That of a guest which a stop met while it booted is 0, as if it had ended by itself. A bubblewrap that is killed
+        may not have asked the kernel yet to end the namespace with it (prctl(2), PR_SET_PDEATHSIG): we do it.
         """
         code = await self._process.wait()
+        if self._namespace is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._namespace, signal.SIGKILL)
         if self._deadline is not None:
             self._deadline.cancel()
         self._writer.close()

@@ -19,7 +19,8 @@ def size_of(picture):
     return struct.unpack(">II", picture[16:24])
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.patience(180)
+@pytest.mark.gen_test
 async def test_the_pictures_are_of_the_real_thing(need, tmp_path):
     """Four scenes, small enough to be committed, each with something on it."""
     need("vim")

@@ -1,7 +1,9 @@
 """What the page says of itself is true, and everybody can read it."""
 
+import asyncio
 import json
 import re
+import time
 
 import pytest
 from playwright.async_api import expect
@@ -85,13 +87,16 @@ async def test_the_round_trip_is_measured(enter, proxy):
 
 
 @pytest.mark.gen_test
-async def test_a_machine_that_starts_says_what_it_does_and_for_how_long(visit, fly):
+async def test_a_machine_that_starts_says_what_it_does_and_for_how_long(visit, aether, machine, base_url):
     """Seconds count, steps have names, and then there is a prompt."""
-    program = await fly("--boot-delay=6")
-    box = json.loads((await program.call("POST", "/machines", {})).body)
-    tab = await visit(f"/terminal.html?machine={box['id']}", url=program.url)
+    boots = asyncio.Event()
+    object.__setattr__(aether._emulator.options, "boot_delay_s", 1.0)
+    object.__setattr__(aether._emulator._host, "sleep", lambda _: boots.wait())
+    box = await machine()
+    tab = await visit(f"/terminal.html?machine={box['id']}", url=base_url)
     await tab.until_status("Starting")
-    await expect(tab.find("#status-detail")).to_have_text(re.compile("the machine boots, [1-9] s"))
+    await expect(tab.find("#status-detail")).to_have_text(re.compile("the machine boots, [1-9][0-9]* s"))
+    boots.set()
     await tab.until_prompt()
     await tab.until_status("Connected")
 
@@ -148,22 +153,34 @@ async def test_a_key_that_is_held_down_starts_no_machine(enter, own, server):
 
 
 @pytest.mark.gen_test
-async def test_an_idle_stop_is_announced_a_key_puts_it_off_and_afterwards_it_is_named(visit, make_server):
+async def test_an_idle_stop_is_announced_a_key_puts_it_off_and_afterwards_it_is_named(
+    visit, aether, settings, clock, machine, base_url, eventually
+):
     """Nobody is surprised, nobody is billed."""
-    program = make_server(AETHER_IDLE_TIMEOUT_S="6", AETHER_IDLE_CHECK_S="0.5")
-    await program.start()
-    box = await program.new_machine()
-    tab = await visit(f"/terminal.html?machine={box['id']}", url=program.url)
+    clock.now = time.time()  # as the browser's
+    box = await machine()
+    activity = aether.fleet.get(box["id"])
+    almost_idle_since = clock.now + 30 - settings.idle_timeout_s
+    tab = await visit(f"/terminal.html?machine={box['id']}", url=base_url)
+    await tab.until_prompt()
     notice = tab.find("#notice-text")
+    activity.last_activity_at = almost_idle_since
+    await tab.look("() => watchIdleness()")
     await expect(notice).to_have_text(re.compile("Nobody uses this machine, so it stops in < 1 min; .* Press a key"))
     await tab.press("Space")
+    await eventually(lambda: activity.last_activity_at == clock.now)
+    await tab.look("() => watchIdleness()")
     await expect(notice).to_be_hidden()
     await tab.until_status("Connected")
+    activity.last_activity_at = almost_idle_since
+    await tab.look("() => watchIdleness()")
     await expect(notice).to_contain_text("Nobody uses this machine")
     await tab.find("#notice-action").click()  # all right
+    await expect(notice).to_be_hidden()
+    clock.now += settings.idle_timeout_s
+    await aether.sweeper.sweep()
     await tab.until_status("Stopped")
-    await expect(notice).to_have_text("Machine stopped after 6 seconds without activity. Press Enter to start it.")
-    await program.stop()
+    await expect(notice).to_have_text("Machine stopped after 10 minutes without activity. Press Enter to start it.")
 
 
 @pytest.mark.gen_test

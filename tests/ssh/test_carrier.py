@@ -8,6 +8,7 @@ import pytest
 from aether.errors import ProviderTimeout
 from aether.ssh import carrier as module
 from aether.ssh.carrier import Carrier
+from tests.timelapse import Timelapse
 
 
 class Slow(asyncssh.SSHServer):
@@ -100,14 +101,18 @@ async def test_a_channel_that_comes_too_late_is_closed_and_is_nobody_s(carrier, 
 
 
 @pytest.mark.gen_test
-async def test_a_shell_that_does_not_start_on_its_channel_is_an_error(carrier, monkeypatch):
+async def test_a_shell_that_does_not_start_on_its_channel_is_an_error(carrier, monkeypatch, eventually):
     """The session has that channel, and must not get a second one."""
     one, opens, hears = await carrier()
-    monkeypatch.setattr(module, "OPEN_TIMEOUT_S", 2)  # the channel itself opens in time, on a busy computer, too
+    monkeypatch.undo()
+    lapse = Timelapse(asyncio.get_running_loop())
     opens.set()
     session = Session()
+    opening = asyncio.ensure_future(one.open(lambda: session, 80, 24))
+    await eventually(lambda: session.channels)
+    lapse.leap(module.OPEN_TIMEOUT_S)
     with pytest.raises(ProviderTimeout, match="opened no shell"):
-        await one.open(lambda: session, 80, 24)
+        await opening
     assert len(session.channels) == 1
     hears.set()
     await session.channels[0].wait_closed()
