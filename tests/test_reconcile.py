@@ -386,13 +386,16 @@ async def test_a_start_of_a_running_machine_leaves_its_terminal_alone(aether, ru
 
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
-async def test_a_reading_that_never_ends_does_not_keep_idle_machines_running(aether, running, clock, eventually):
+async def test_a_reading_that_never_ends_does_not_keep_idle_machines_running(
+    aether, running, clock, monkeypatch, eventually
+):
     """The sweep compares all machines at once, and not for ever."""
     first, other = await running(), await running()
     clock.now += 600
     await aether._client.stop(first.fly_machine_id)
     await aether._client.wait(first.fly_machine_id, "stopped", 30)
     aether._emulator.faults.inject("hang", action="get", times=1, machine=first.fly_machine_id)
+    monkeypatch.setattr(aether._client, "_call_timeout_s", 3600)
     lapse = Timelapse(asyncio.get_running_loop())
     sweeping = asyncio.ensure_future(aether.sweeper.sweep())
     await eventually(lambda: aether._emulator.faults.hanging == 1)
