@@ -25,7 +25,7 @@ class Timelapse:
         self._leapt_s += seconds
 
     async def elapse(self, seconds: float) -> None:
-        """Stand in for asyncio.sleep: what was due by then is done."""
+        """Stand in for asyncio.sleep: the timers that were due by then have fired."""
         self.leap(seconds)
         await asyncio.sleep(0)  # the loop takes up its timers
         await asyncio.sleep(0)  # and calls them
