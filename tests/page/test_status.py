@@ -87,7 +87,7 @@ async def test_the_round_trip_is_measured(enter, proxy):
 
 
 @pytest.mark.gen_test
-async def test_a_machine_that_starts_says_what_it_does_and_for_how_long(visit, aether, machine, base_url):
+async def test_a_machine_that_starts_says_what_it_does_and_for_how_long(aether, machine, base_url, visit):
     """Seconds count, steps have names, and then there is a prompt."""
     boots = asyncio.Event()
     object.__setattr__(aether._emulator.options, "boot_delay_s", 1.0)
@@ -154,7 +154,7 @@ async def test_a_key_that_is_held_down_starts_no_machine(enter, own, server):
 
 @pytest.mark.gen_test
 async def test_an_idle_stop_is_announced_a_key_puts_it_off_and_afterwards_it_is_named(
-    visit, aether, settings, clock, machine, base_url, eventually
+    aether, settings, clock, machine, base_url, visit, eventually
 ):
     """Nobody is surprised, nobody is billed."""
     clock.now = time.time()  # as the browser's
@@ -177,7 +177,7 @@ async def test_an_idle_stop_is_announced_a_key_puts_it_off_and_afterwards_it_is_
     await expect(notice).to_contain_text("Nobody uses this machine")
     await tab.find("#notice-action").click()  # all right
     await expect(notice).to_be_hidden()
-    clock.now += settings.idle_timeout_s
+    clock.now += settings.idle_timeout_s + 1  # the last key is published in whole seconds
     await aether.sweeper.sweep()
     await tab.until_status("Stopped")
     await expect(notice).to_have_text("Machine stopped after 10 minutes without activity. Press Enter to start it.")
