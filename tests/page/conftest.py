@@ -295,6 +295,25 @@ def box(io_loop: IOLoop, server: Server) -> dict[str, Any]:
     return {**found, "url": server.url}
 
 
+@pytest.fixture
+def own(io_loop: IOLoop, server: Server) -> dict[str, Any]:
+    """A machine that the test may stop or delete: its JSON. Whoever has it uses `as_it_was`."""
+    return io_loop.run_sync(lambda: server.new_machine(name="own"))
+
+
+@pytest.fixture
+def as_it_was(io_loop: IOLoop, server: Server) -> Iterator[None]:
+    """Delete what a test has made, after its tabs are closed: a test in another file may look for such a name, too."""
+    yield
+
+    async def clear() -> None:
+        for machine in json.loads((await server.call("GET", "/machines")).body)["machines"]:
+            if machine["name"] != "demo":
+                await server.call("DELETE", f"/machines/{machine['id']}")
+
+    io_loop.run_sync(clear)
+
+
 @pytest.fixture(scope="package")
 def browser(io_loop: IOLoop, need: Callable[[str], str]) -> Iterator[Callable[[str], Awaitable[Browser]]]:
     """`await browser(WITH_WEBGL)` → Chromium with that flag, the same one each time."""

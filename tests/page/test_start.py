@@ -8,24 +8,7 @@ from playwright.async_api import expect
 
 PHONE = {"viewport": {"width": 360, "height": 700}, "has_touch": True, "is_mobile": True}
 
-
-@pytest.fixture
-def own(io_loop, server):
-    """A machine that the test may stop or delete."""
-    return io_loop.run_sync(lambda: server.new_machine(name="own"))
-
-
-@pytest.fixture(autouse=True)
-def as_it_was(io_loop, server):
-    """Delete what a test has made."""
-    yield
-
-    async def clear():
-        for machine in json.loads((await server.call("GET", "/machines")).body)["machines"]:
-            if machine["name"] != "demo":
-                await server.call("DELETE", f"/machines/{machine['id']}")
-
-    io_loop.run_sync(clear)
+pytestmark = pytest.mark.usefixtures("as_it_was")
 
 
 def row(tab, name):

@@ -10,6 +10,7 @@ from playwright.async_api import expect
 
 from aether.machines import MachineState
 
+pytestmark = pytest.mark.usefixtures("as_it_was")
 RATIO = """
   const part = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
   const luminance = (rgb) => [0.2126, 0.7152, 0.0722].reduce(
@@ -50,12 +51,6 @@ POOR_COLOURS = f"""() => {{
 HALTED = (MachineState.STOPPING, MachineState.STOPPED)
 DOT = "() => getComputedStyle(document.querySelector('#status .dot')).backgroundColor"
 GREEN = "() => getComputedStyle(document.documentElement).getPropertyValue('--green')"
-
-
-@pytest.fixture
-def own(io_loop, server):
-    """A machine that the test may stop."""
-    return io_loop.run_sync(lambda: server.new_machine(name="own"))
 
 
 async def state_of(server, box):
