@@ -42,6 +42,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    *("--js-flags=--expose-gc", "--enable-precise-memory-info"),
 ]
 WITH_WEBGL = "--enable-unsafe-swiftshader"
 WITHOUT_WEBGL = "--disable-3d-apis"  # most tests: on a busy computer xterm's WebGL warns of slow glyphs
