@@ -30,7 +30,7 @@ pytest_plugins = ["tests.grouping", "tests.summary", "tests.watchdog"]
 
 BRACKETED_PASTE = re.compile(r"\x1b\[\?2004(h|l\r)")  # readline's, around each prompt
 ROOT = Path(__file__).parent.parent
-PULL_S, BUILD_S = 600, 1800  # Python is compiled
+PULL_S, BUILD_S = 600, 1800  # the first within the second; Python is compiled
 MACHINE_IMAGE = "registry.fly.io/app/base:latest"  # what the tests' machines have in their config
 NOISY_LOGGERS = ("aether", "asyncio", "tornado.application", "tornado.general")
 
@@ -112,7 +112,7 @@ def why_no_base(engine: str, dockerfile: Path) -> str:
     given = dict(option.split("=", 1) for option in build_options() if "=" in option)
     for name, usual in re.findall(r"^ARG (\w+_IMAGE)=(\S+)$", dockerfile.read_text(), re.MULTILINE):
         base = given.get(name, usual)
-        with patient(PULL_S):
+        with patient(BUILD_S):  # a pull that fails by its own time-out skips the test
             if not succeeds(engine, "image", "inspect", base) and not succeeds(engine, "pull", base, within_s=PULL_S):
                 return f"{engine} cannot fetch {base}"
     return ""

@@ -119,14 +119,18 @@ def test_a_test_may_be_given_more_or_less_patience(outcome):
     """And what takes its time only once, such as the build of an image, is not the test's that is first."""
     said = outcome(
         """
-        @pytest.mark.patience(0.5)
+        def left():
+            return signal.getitimer(signal.ITIMER_REAL)[0]
+
+        @pytest.mark.patience(50)
         def test_it():
+            assert 0 < left() <= 50
             with patient(3600):
-                longer = signal.getitimer(signal.ITIMER_REAL)[0]
-            assert longer > 1000
+                assert left() > 50
+            assert 0 < left() <= 50
+            soon()
             threading.Event().wait()
         """
     )
-    assert "0.5 s have passed while" in said
-    assert "assert longer" not in said
+    assert "50 s have passed while it runs" in said
     assert "1 failed" in said

@@ -110,6 +110,7 @@ def logs(fixtures: dict[str, Any], item: pytest.Item, since: float) -> Iterator[
     """Yield the end of this process' log and of each log file that has grown in the tests' folders."""
     if (caplog := fixtures.get("caplog")) is not None:
         yield "log", [caplog.text[-LOG_TAIL:]]
+    # where the fixture of that name has it from, which a test that hangs need not have asked for
     folders: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]
     for path in sorted(folders.getbasetemp().rglob("*log")):
         with contextlib.suppress(OSError):  # gone between two looks
