@@ -4,7 +4,6 @@
 import asyncio
 import contextlib
 import gc
-import json
 import logging
 import os
 import resource
@@ -13,6 +12,7 @@ import socket
 import sys
 import time
 
+from pythonjsonlogger.json import JsonFormatter
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
@@ -25,23 +25,9 @@ from aether.ssh.keys import UserKeyError
 STOP_TIMEOUT_S = 20.0
 DESCRIPTORS = 65536
 GC_THRESHOLD = 20_000  # new objects before a collection; Python's 700 are less than twenty keys
+TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+JSON_KEYS = ("asctime", "levelname", "name", "message")
 log = logging.getLogger("aether.server")
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line, for log collectors."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Format one record."""
-        line = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
 
 
 def main() -> None:
@@ -72,18 +58,12 @@ async def serve(settings: Settings) -> int:
             return 0
     except (AetherError, EmulatorError, UserKeyError, OSError) as error:
         return _complain(str(error), 1)
-    gc.set_threshold(GC_THRESHOLD)
-    gc.freeze()  # what is here now stays: collections need not look at it again, and an echo not wait for that
+    _spare_garbage_collections()
     server = HTTPServer(aether.application)
     server.add_sockets(sockets)
     print(f"aether: open {_url(settings, sockets[0])} — {aether.where()}", flush=True)
     await stopping.wait()
-    log.info("stopping")
-    try:
-        await asyncio.wait_for(_stop(server, aether), STOP_TIMEOUT_S)
-    except TimeoutError:
-        return _complain(f"did not stop within {STOP_TIMEOUT_S:.0f} s; local machines die with the server", 1)
-    return 0
+    return await _stop_in_time(server, aether)
 
 
 async def _start(aether: Aether, stopping: asyncio.Event) -> bool:
@@ -100,7 +80,16 @@ async def _start(aether: Aether, stopping: asyncio.Event) -> bool:
     return True
 
 
-async def _stop(server: HTTPServer, aether: Aether) -> None:
+async def _stop_in_time(server: HTTPServer, aether: Aether) -> int:
+    log.info("stopping")
+    try:
+        await asyncio.wait_for(stop(server, aether), STOP_TIMEOUT_S)
+    except TimeoutError:
+        return _complain(f"did not stop within {STOP_TIMEOUT_S:.0f} s; local machines die with the server", 1)
+    return 0
+
+
+async def stop(server: HTTPServer, aether: Aether) -> None:
     """Take no more connections, end terminals and local machines, then let the last answers out."""
     server.stop()
     await aether.stop()
@@ -119,6 +108,12 @@ def _url(settings: Settings, listening: socket.socket) -> str:
     return f"http://{host}:{listening.getsockname()[1]}/"
 
 
+def _spare_garbage_collections() -> None:
+    """Collect garbage rarely, and never look again at what is there at the start: an echo would wait for that."""
+    gc.set_threshold(GC_THRESHOLD)
+    gc.freeze()
+
+
 def _allow_descriptors() -> None:
     """Have a descriptor for each terminal: most systems allow 1024 unless asked, too few for AETHER_MAX_SESSIONS."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -130,11 +125,20 @@ def _allow_descriptors() -> None:
 
 def _configure_log(log_format: str) -> None:
     handler = logging.StreamHandler()
-    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JsonFormatter() if log_format == "json" else text)
+    handler.setFormatter(_json_formatter() if log_format == "json" else logging.Formatter(TEXT_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     logging.getLogger("tornado.access").setLevel(logging.ERROR)  # a client's mistake is told to the client
+
+
+def _json_formatter() -> logging.Formatter:
+    """Return a formatter that makes one JSON object a line, for log collectors."""
+    names = {"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "exception"}
+    formatter = JsonFormatter(
+        list(JSON_KEYS), rename_fields=names, datefmt="%Y-%m-%dT%H:%M:%SZ", json_ensure_ascii=False
+    )
+    formatter.converter = time.gmtime
+    return formatter
 
 
 def _complain(text: str, status: int) -> int:

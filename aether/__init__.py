@@ -2,37 +2,45 @@
 
 The map, top to bottom; imports point down only (`tests/test_architecture.py` holds the code against it):
 
-    app            composition root: settings → client → fleet → sweeper → routes
-    handlers       thin: check the door → decode → one call → encode
+    app            composition root: settings → Fly → fleet → housekeeping → routes
+    handlers       thin: check Host and Origin → decode → one call → encode
       page           the page, its content security policy, and xterm.js
       ops            health, readiness, metrics, OpenAPI
-      terminal       WebSocket ↔ TerminalSession
-      wire           Wire: the socket of a terminal's WebSocket
+      terminal       the WebSocket of a terminal
+      websocket      DirectStream: a WebSocket that reads and writes its socket directly
       machines       REST
-      base           errors → JSON; who may come in
+      base           OriginPolicy, and errors → JSON
     openapi        the OpenAPI description of the REST calls                                 (pure)
-    idle           IdleSweeper: stops machines that nobody uses
-    reconcile      Reconciler: holds the fleet against Fly's list, which is the record
-    fleet          Fleet: the machines we manage, in memory
-    births         Births: makes exactly one machine for a request, or none
-    lifecycle      MachineLifecycle: drives one machine to the state asked for
-    terminals      Terminals: one machine's SSH connection and the sessions over it
-    sessions       TerminalSession: one SSH PTY and the client attached to it
-    output         Output: what a shell wrote, on its way to the client's screen
-    activity       ActivityPublisher: notes use, and lets other servers know
+    fleet          the machines aether manages
+      assembly       assemble: a fleet over Fly, and what keeps the two in step
+      housekeeping   the sweep: compare with Fly, publish activity, stop idle machines
+      reconcile      Reconciler: compares the fleet with Fly's list, which is the record
+      registry       Fleet: the registry of the machines, in memory
+      creation       MachineCreation: makes exactly one machine for a request, or none
+      lifecycle      MachineLifecycle: drives one machine to the state asked for
+      status         MachineStatus: a machine's state as it changes
+      tombstones     Tombstones: what was destroyed, while lists may still show it          (pure)
+    terminals      the shells that users open, and the clients attached to them
+      machine_terminals  MachineTerminals: the terminals of one machine
+      terminal       Terminal: what a user opens: a shell, and the client attached to it
+      shell          ShellSession: a shell on a PTY, as a session channel of SSH
+      attachment     Attachment: the attached client, and the output on its way to it
+      output         a PTY's output as whole characters, cut into messages                  (pure)
+      flow           Credit: how much output may be on its way to a client's screen         (pure)
     fly            the Fly Machines API
-      transitions    has Fly start, stop and destroy a machine, and sees it through
-      client         the only place that does HTTP to Fly
+      activity       ActivityPublisher: notes use, and shares it with other servers
+      operations     Operations: what aether asks Fly to do, seen through to its end
+      client         FlyClient: the only place that does HTTP to Fly
       limits         how long a call must wait so that Fly does not refuse it               (pure)
-      answers        Fly's answers: machines, and refusals as errors                         (pure)
-      config         what a machine is born with, and where its SSH server is                (pure)
+      answers        Fly's answers: machines, and refusals as errors                        (pure)
+      template       MachineTemplate: the config machines are created with                  (pure)
     ssh            SSH
-      client         pinned, retried connection to a machine's SSH server
-      carrier        Carrier: one SSH connection, and the terminals that are channels of it
+      pool           ConnectionPool: a machine's SSH connections, pinned and retried
+      connection     Connection: one SSH connection, and the channels on it
       window         ReceiveWindow: what the far side of a channel may send
-      keys           the keys a machine is born with
+      internals      all that asyncssh does not document and aether uses
+      keys           the keys machines are created with
     settings       every setting; the only reader of the environment
-    flow           Credit: how much output may be on its way to a client's screen          (pure)
     messages       JSON Schemas with compiled validators, encode and decode                  (pure)
     machines       Machine, MachineState, the transition table                               (pure)
     errors         every deliberate error with its HTTP status and close code                (pure)

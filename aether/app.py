@@ -1,9 +1,11 @@
-"""Composition root: settings → client → fleet → sweeper → routes."""
+"""Composition root: settings → Fly → fleet → housekeeping → routes."""
 
 import logging
+import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +16,70 @@ from tornado.web import Application
 from aether import __version__, openapi
 from aether.emulator.api import Emulator
 from aether.emulator.containers import ENGINES
-from aether.fleet import Fleet
+from aether.fleet.assembly import Assembly, FleetOptions, assemble
+from aether.fleet.housekeeping import Housekeeping
+from aether.fleet.lifecycle import LAST_OUTPUT_S
+from aether.fleet.reconcile import Reconciler
+from aether.fleet.registry import Fleet
 from aether.fly.client import FlyClient
-from aether.fly.config import Birth, SshNetwork
 from aether.fly.limits import RateLimit
-from aether.handlers.base import Doors, NotFoundHandler
+from aether.fly.operations import Operations
+from aether.fly.template import MachineTemplate, SshNetwork
+from aether.handlers.base import NotFoundHandler, OriginPolicy
 from aether.handlers.machines import MachineHandler, MachinesHandler, StartHandler, StopHandler
 from aether.handlers.ops import FleetCollector, JsonHandler, MetricsHandler, ReadyHandler
 from aether.handlers.page import Page, PageHandler, RootHandler, XtermHandler
-from aether.handlers.terminal import TerminalHandler
-from aether.idle import IdleSweeper
-from aether.machines import Guest
-from aether.reconcile import Reconciler
+from aether.handlers.terminal import CLOSE_PATIENCE_S, TerminalHandler
+from aether.machines import MachineSize
 from aether.settings import Settings
 from aether.ssh.keys import load_or_make_user_key, load_user_key, public_text
+from aether.ssh.pool import Keepalive
 
 log = logging.getLogger(__name__)
 
 STATIC_DIR = Path(__file__).parent.parent / "static"
 LOCAL_APP = "local"
-WEBSOCKET_PING_S = 20.0  # proxies cut silent connections after 60 s
 MAX_MESSAGE_BYTES = 8 << 20  # an input message of the longest `data`, every character escaped
 
 
-class Aether:
-    """The whole program but its listening socket: `start`, serve `application`, `stop`."""
+@dataclass(frozen=True)
+class Timing:
+    """How long the program waits, in seconds, where no setting says so."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+    websocket_ping_s: float = 20.0  # proxies cut silent connections after 60 s
+    close_patience_s: float = CLOSE_PATIENCE_S
+    last_output_s: float = LAST_OUTPUT_S
+    keepalive: Keepalive = Keepalive()
+
+
+class Aether:
+    """The whole program but its listening socket: `start`, serve `application`, `stop`.
+
+    Args:
+        clock: seconds since the epoch.
+        fly_client: makes the client of the Machines API: `FlyClient`, or one with the same arguments.
+        choose_port: picks one of the free SSH ports for a new machine.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float] = time.time,
+        timing: Timing = Timing(),
+        fly_client: Callable[..., FlyClient] = FlyClient,
+        choose_port: Callable[[Sequence[int]], int] = random.choice,
+    ) -> None:
         self._settings = settings
         self._clock = clock
-        self._emulator: Emulator | None = None
-        self._client: FlyClient
+        self._timing = timing
+        self._fly_client = fly_client
+        self._choose_port = choose_port
+        self.client: FlyClient
+        self.emulator: Emulator | None = None
+        self.assembly: Assembly
         self.fleet: Fleet
         self.reconciler: Reconciler
-        self.sweeper: IdleSweeper
+        self.housekeeping: Housekeeping
         self.application: Application
 
     async def start(self) -> None:
@@ -57,26 +89,24 @@ class Aether:
             EmulatorError: the emulator cannot start; UserKeyError: the SSH key cannot be used;
             AetherError: Fly said no or cannot be reached.
         """
-        settings = self._settings
-        user_key = _user_key(settings)
-        self._client = await self._reach_provider()
-        birth = _birth(settings, user_key)
-        limits = (settings.max_machines, settings.max_sessions)
-        self.fleet = Fleet(self._client, birth, user_key, settings.fly_region, *limits, self._clock)
-        self.reconciler = Reconciler(self.fleet, self._client, settings.deployment, self._clock)
-        intervals = (settings.idle_timeout_s, settings.idle_check_s)
-        self.sweeper = IdleSweeper(self.fleet, self.reconciler, *intervals, self._clock)
+        user_key = _user_key(self._settings)
+        self.client = await self._reach_provider()
+        template, options = _template(self._settings, user_key), self._fleet_options()
+        self.assembly = assemble(Operations(self.client), template, user_key, options, self._clock)
+        self.fleet, self.reconciler = self.assembly.fleet, self.assembly.reconciler
+        intervals = (self._settings.idle_timeout_s, self._settings.idle_check_s)
+        self.housekeeping = Housekeeping(self.fleet, self.reconciler, *intervals, self._clock)
         try:
             await self.reconciler.reconcile()
         except BaseException:
             await self.stop()
             raise
-        self.sweeper.start()
+        self.housekeeping.start()
         self.application = Application(
-            self._routes(),
+            self.routes(),
             default_handler_class=NotFoundHandler,
-            default_handler_args={"doors": self._doors()},
-            websocket_ping_interval=WEBSOCKET_PING_S,
+            default_handler_args={"policy": self._policy()},
+            websocket_ping_interval=self._timing.websocket_ping_s,
             websocket_max_message_size=MAX_MESSAGE_BYTES,
         )
 
@@ -85,34 +115,36 @@ class Aether:
         settings = self._settings
         if not settings.is_local:
             limit = RateLimit(time.monotonic)
-            return FlyClient(settings.fly_flaps_base_url, settings.fly_app_name, settings.fly_api_token, limit=limit)
+            url, app_name, token = settings.fly_flaps_base_url, settings.fly_app_name, settings.fly_api_token
+            return self._fly_client(url, app_name, token, limit=limit)
         token = secrets.token_urlsafe(32)
         hidden = [settings.state_dir, *filter(None, [settings.ssh_private_key_file])]
         directory, runtime = settings.state_dir / "emulator", settings.emulator_runtime
-        self._emulator = Emulator(directory, token, runtime=runtime, clock=self._clock, hidden=hidden)
-        await self._emulator.start()
-        return FlyClient(self._emulator.url, LOCAL_APP, token)
+        self.emulator = Emulator(directory, token, runtime=runtime, clock=self._clock, hidden=hidden)
+        await self.emulator.start()
+        return self._fly_client(self.emulator.url, LOCAL_APP, token)
 
     async def stop(self) -> None:
         """Close terminals with "service restart" and stop local machines; those at Fly are left as they are."""
-        await self.sweeper.stop()
+        await self.housekeeping.stop()
         await self.fleet.close()
-        await self._client.close()
-        if self._emulator is not None:
-            await self._emulator.stop()
+        await self.client.close()
+        if self.emulator is not None:
+            await self.emulator.stop()
 
     def where(self) -> str:
         """Say in a few words where machines are."""
-        if self._emulator is None:
+        if self.emulator is None:
             return f"machines are in the Fly app {self._settings.fly_app_name}"
         if self._settings.emulator_runtime in ENGINES:
             kind = f"containers of {self._settings.emulator_runtime}"
             return f"no Fly account is configured, so machines are {kind} on this computer"
-        kept = "separated by bubblewrap, which is no security sandbox" if self._emulator.sandboxed else "no sandbox"
+        kept = "separated by bubblewrap, which is no security sandbox" if self.emulator.sandboxed else "no sandbox"
         return f"no Fly account is configured, so machines are local processes on this computer ({kept})"
 
-    def _health(self) -> dict[str, Any]:
-        emulator = self._emulator
+    def health(self) -> dict[str, Any]:
+        """Return what `/healthz` answers."""
+        emulator = self.emulator
         return {
             "status": "ok",
             "provider": "local" if emulator else "fly",
@@ -120,14 +152,28 @@ class Aether:
             "contained": self._settings.emulator_runtime in ENGINES if emulator else None,
         }
 
-    def _doors(self) -> Doors:
-        return Doors(self._settings.allowed_origins, self._settings.address)
+    def _fleet_options(self) -> FleetOptions:
+        settings, timing = self._settings, self._timing
+        return FleetOptions(
+            settings.fly_region,
+            settings.max_machines,
+            settings.max_sessions,
+            timing.last_output_s,
+            timing.keepalive,
+            self._choose_port,
+        )
 
-    def _routes(self) -> list[tuple[str, type, dict[str, Any]]]:
+    def _policy(self) -> OriginPolicy:
+        return OriginPolicy(self._settings.allowed_origins, self._settings.address)
+
+    def routes(self) -> list[tuple[str, type, dict[str, Any]]]:
+        """Return the routes: pattern, handler, and what it is given."""
         settings = self._settings
-        door = {"doors": self._doors()}
-        fleet = {**door, "fleet": self.fleet}
-        machine = {**fleet, "idle_timeout_s": settings.idle_timeout_s, "default_guest": _default_guest(settings)}
+        base = {"policy": self._policy()}
+        fleet = {**base, "fleet": self.fleet}
+        machine = {**fleet, "idle_timeout_s": settings.idle_timeout_s, "default_size": _default_size(settings)}
+        is_compressed = settings.compression == "on"
+        terminal = {**fleet, "is_compressed": is_compressed, "close_patience_s": self._timing.close_patience_s}
         page = Page(STATIC_DIR)
         registry = CollectorRegistry()
         registry.register(FleetCollector(self.fleet))
@@ -136,14 +182,14 @@ class Aether:
             (r"/machines/([^/]+)", MachineHandler, machine),
             (r"/machines/([^/]+)/start", StartHandler, machine),
             (r"/machines/([^/]+)/stop", StopHandler, machine),
-            (r"/machines/([^/]+)/terminal", TerminalHandler, {**fleet, "is_compressed": settings.compression == "on"}),
-            (r"/healthz", JsonHandler, {**door, "answer": self._health()}),
+            (r"/machines/([^/]+)/terminal", TerminalHandler, terminal),
+            (r"/healthz", JsonHandler, {**base, "answer": self.health()}),
             (r"/readyz", ReadyHandler, fleet),
-            (r"/metrics", MetricsHandler, {**door, "registry": registry}),
-            (r"/openapi.json", JsonHandler, {**door, "answer": openapi.document(__version__)}),
-            (r"/", RootHandler, door),
-            (r"/terminal.html", PageHandler, {**door, "page": page}),
-            (r"/xterm/(.+)", XtermHandler, {**door, "path": str(page.xterm_dir)}),
+            (r"/metrics", MetricsHandler, {**base, "registry": registry}),
+            (r"/openapi.json", JsonHandler, {**base, "answer": openapi.document(__version__)}),
+            (r"/", RootHandler, base),
+            (r"/terminal.html", PageHandler, {**base, "page": page}),
+            (r"/xterm/(.+)", XtermHandler, {**base, "path": str(page.xterm_dir)}),
         ]
 
 
@@ -153,10 +199,10 @@ def _user_key(settings: Settings) -> asyncssh.SSHKey:
     return load_or_make_user_key(settings.state_dir / "ssh_key")
 
 
-def _birth(settings: Settings, user_key: asyncssh.SSHKey) -> Birth:
+def _template(settings: Settings, user_key: asyncssh.SSHKey) -> MachineTemplate:
     app_name = LOCAL_APP if settings.is_local else settings.fly_app_name
     host = settings.ssh_host or ("127.0.0.1" if settings.is_local else f"{app_name}.fly.dev")
-    return Birth(
+    return MachineTemplate(
         deployment=settings.deployment,
         image=settings.image or f"registry.fly.io/{app_name}/base:latest",
         rootfs_gb=settings.rootfs_gb,
@@ -166,5 +212,5 @@ def _birth(settings: Settings, user_key: asyncssh.SSHKey) -> Birth:
     )
 
 
-def _default_guest(settings: Settings) -> Guest:
-    return Guest(settings.cpu_kind, settings.cpus, settings.memory_mb)
+def _default_size(settings: Settings) -> MachineSize:
+    return MachineSize(settings.cpu_kind, settings.cpus, settings.memory_mb)

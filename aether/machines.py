@@ -12,10 +12,10 @@ FLY_STATES = {
     "suspended": "stopped",
     "failed": "error",
 }
-"""Fly's persistent states as ours (Fly docs, "Machine states"). All other names mean "in transition"."""
+"""Fly's persistent states as ours (Fly docs, "Machine states"). Any other name means "in transition"."""
 
 FLY_HALTED = frozenset({"stopping", "stopped", "suspending", "suspended", "failed"})
-"""Fly's names for a machine that is there, and neither runs nor is about to."""
+"""Fly's names for a machine that exists, does not run and is not starting."""
 
 FLY_GONE = frozenset({"destroyed", "destroying", "launch_failed"})
 """Fly's names for a machine that is gone or about to be: `launch_failed` goes to `destroyed` by itself."""
@@ -62,8 +62,8 @@ def state_from_fly(fly_state: str) -> MachineState | None:
 
 
 @dataclass(frozen=True)
-class Guest:
-    """Size of a machine, in Fly's words; `memory_mb` is MiB."""
+class MachineSize:
+    """Size of a machine: what Fly's API calls `guest`; `memory_mb` is MiB."""
 
     cpu_kind: str
     cpus: int
@@ -76,7 +76,7 @@ class MachineSpec:
 
     name: str | None
     region: str | None
-    guest: Guest
+    size: MachineSize
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Machine:
     name: str
     region: str
     image: str
-    guest: Guest
+    size: MachineSize
     created_at: float
     last_activity_at: float
     last_input_at: float
@@ -108,31 +108,31 @@ class Machine:
         self.state = state
 
     def note_input(self, now: float) -> None:
-        """The user typed, or started the machine: that is activity."""
+        """Record input, or a start, as activity at `now` (seconds since the epoch)."""
         self.last_input_at = now
         self.last_activity_at = now
 
     def note_output(self, now: float) -> None:
-        """A program wrote: that is activity only while somebody has typed lately, or `top` would bill for ever."""
+        """Record output as activity, if there was input within OUTPUT_COUNTS_S: else `top` would bill for ever."""
         if now - self.last_input_at <= OUTPUT_COUNTS_S:
             self.last_activity_at = now
 
-    def take_place(self, instance_id: str, private_ip: str) -> bool:
-        """Note version and address, which may change when a machine starts (Fly docs, "Private networking").
+    def set_address(self, instance_id: str, private_ip: str) -> bool:
+        """Set version and private address; return whether the address has changed.
 
-        Returns whether the address was another one before.
+        Both may change when a machine starts (Fly docs, "Private networking").
         """
         has_moved = self.private_ip not in ("", private_ip)
         self.instance_id, self.private_ip = instance_id, private_ip
         return has_moved
 
     def note_unreachable(self) -> None:
-        """Fly does not reach the machine's host: what we know of it is from before."""
+        """Record that Fly does not reach the machine's host, so that the known state may be out of date."""
         text = "Fly does not reach the machine's host; its state is from before. Wait, or delete the machine."
         self.error = {"code": HOST_UNREACHABLE, "message": text}
 
     def note_shared_port(self, is_shared: bool) -> None:
-        """Another machine has our external port, too, or no longer has it: Fly spreads connections over both."""
+        """Record whether another machine has the same external port: Fly would spread connections over both."""
         is_noted = self.error is not None and self.error["code"] == PORT_SHARED
         if is_shared and self.error is None:
             text = f"Another machine has port {self.ssh_port}, too. Save your files, delete this one, create it again."
@@ -142,8 +142,17 @@ class Machine:
 
     @property
     def is_unreachable(self) -> bool:
-        """Whether Fly does not reach the machine's host, when we last heard."""
+        """Whether Fly did not reach the machine's host when it was last read."""
         return self.error is not None and self.error["code"] == HOST_UNREACHABLE
+
+    def idle_stop_at(self, idle_timeout_s: float) -> float | None:
+        """Return when it is stopped without further activity (seconds since the epoch), None unless it runs."""
+        return self.last_activity_at + idle_timeout_s if self.state is MachineState.RUNNING else None
+
+    def is_idle(self, idle_timeout_s: float, now: float) -> bool:
+        """Return whether the machine runs and has had no activity for `idle_timeout_s`."""
+        deadline = self.idle_stop_at(idle_timeout_s)
+        return deadline is not None and now >= deadline
 
     def why_no_terminal(self) -> str:
         """Say why a terminal cannot be opened on a machine that does not run, and what to do."""
@@ -161,7 +170,7 @@ class Machine:
             "state": self.state.value,
             "region": self.region,
             "image": self.image,
-            "guest": vars(self.guest).copy(),
+            "guest": vars(self.size).copy(),
             "created_at": iso_utc(self.created_at),
             "last_activity_at": iso_utc(self.last_activity_at),
             "idle_stop_at": None if idle_stop_at is None else iso_utc(idle_stop_at),

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from aether.errors import InvalidMessage
-from aether.machines import Guest, MachineSpec
+from aether.machines import MachineSize, MachineSpec
 
 MAX_INPUT_CHARS = 1 << 20
 CPUS = [1, 2, 4, 8, 16]
@@ -119,29 +119,29 @@ class TerminalQuery:
     is_reconnect: bool
 
 
-def decode_create_machine(body: bytes, defaults: Guest) -> MachineSpec:
+def decode_create_machine(body: bytes, defaults: MachineSize) -> MachineSpec:
     """Decode the body of `POST /machines`, empty for all defaults; raise InvalidMessage with the path."""
     wanted = _parse(body) if body.strip() else {}
     _check(_CREATE_MACHINE, wanted)
-    guest = Guest(
+    size = MachineSize(
         cpu_kind=wanted.get("cpu_kind", defaults.cpu_kind),
         cpus=int(wanted.get("cpus", defaults.cpus)),
         memory_mb=int(wanted.get("memory_mb", defaults.memory_mb)),
     )
-    check_guest(guest)
-    return MachineSpec(name=wanted.get("name"), region=wanted.get("region"), guest=guest)
+    check_size(size)
+    return MachineSpec(name=wanted.get("name"), region=wanted.get("region"), size=size)
 
 
-def check_guest(guest: Guest) -> None:
+def check_size(size: MachineSize) -> None:
     """Refuse sizes that Fly refuses (Fly docs, "Machine sizing"); raise InvalidMessage."""
-    if guest.cpus not in CPUS:
-        raise InvalidMessage(f"cpus must be one of {', '.join(map(str, CPUS))}, not {guest.cpus}", path="cpus")
-    low, high, step = (256, 2048, 256) if guest.cpu_kind == "shared" else (2048, 8192, 1024)
-    low, high = low * guest.cpus, high * guest.cpus
-    if not low <= guest.memory_mb <= high or guest.memory_mb % step:
+    if size.cpus not in CPUS:
+        raise InvalidMessage(f"cpus must be one of {', '.join(map(str, CPUS))}, not {size.cpus}", path="cpus")
+    low, high, step = (256, 2048, 256) if size.cpu_kind == "shared" else (2048, 8192, 1024)
+    low, high = low * size.cpus, high * size.cpus
+    if not low <= size.memory_mb <= high or size.memory_mb % step:
         raise InvalidMessage(
-            f"memory_mb for {guest.cpus} {guest.cpu_kind} cpus must be a multiple of {step} "
-            f"from {low} to {high}, not {guest.memory_mb}",
+            f"memory_mb for {size.cpus} {size.cpu_kind} cpus must be a multiple of {step} "
+            f"from {low} to {high}, not {size.memory_mb}",
             path="memory_mb",
         )
 

@@ -16,8 +16,8 @@ from typing import Any
 import platformdirs
 
 from aether.errors import InvalidMessage
-from aether.machines import SSH_PORTS, Guest
-from aether.messages import check_guest
+from aether.machines import SSH_PORTS, MachineSize
+from aether.messages import check_size
 
 FLY_BASE_URL = "https://api.machines.dev"
 
@@ -178,7 +178,7 @@ def _contradictions(settings: Settings, given: Mapping[str, Any]) -> list[str]:
             "put a reverse proxy with a log-in in front and name it in AETHER_ALLOWED_ORIGINS"
         )
     try:
-        check_guest(Guest(settings.cpu_kind, settings.cpus, settings.memory_mb))
+        check_size(MachineSize(settings.cpu_kind, settings.cpus, settings.memory_mb))
     except InvalidMessage as error:
         problems.append(f"AETHER_CPU_KIND, AETHER_CPUS, AETHER_MEMORY_MB: {error}")
     if settings.ssh_private_key and settings.ssh_private_key_file:

@@ -6,11 +6,12 @@ import gc
 import json
 import logging
 import os
+import random
 import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from tornado.ioloop import IOLoop
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from aether.app import Aether
+from aether.app import Aether, Timing
 from aether.settings import Settings, load
+from tests.fly_client import InterceptedFlyClient
 from tests.patience import patient
 from tests.ports import Slot
 
@@ -245,9 +247,27 @@ def settings(server_environ: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
-def aether(io_loop: IOLoop, settings: Settings, clock: Clock) -> Iterator[Aether]:
+def timing() -> Timing:
+    """How long the program waits; tests that want it to be otherwise override this fixture."""
+    return Timing()
+
+
+@pytest.fixture
+def drawn_ports() -> list[int]:
+    """The SSH ports that new machines get, first to last; chosen at random where there are none."""
+    return []
+
+
+@pytest.fixture
+def aether(
+    io_loop: IOLoop, settings: Settings, clock: Clock, timing: Timing, drawn_ports: list[int]
+) -> Iterator[Aether]:
     """The whole program on its embedded emulator, with a clock that stands still."""
-    program = Aether(settings, clock)
+
+    def choose_port(free: Sequence[int]) -> int:
+        return drawn_ports.pop(0) if drawn_ports else random.choice(free)
+
+    program = Aether(settings, clock, timing, InterceptedFlyClient, choose_port)
     io_loop.run_sync(program.start)
     yield program
     io_loop.run_sync(program.stop)
@@ -385,9 +405,9 @@ def until_state(aether: Aether) -> Callable[[str, str], Awaitable[None]]:
     """`await until_state(id, "running")`: wait for a state, woken by the machine's own changes."""
 
     async def wait(machine_id: str, state: str) -> None:
-        entry = aether.fleet._entry(machine_id)
-        while entry.machine.state != state:
-            await entry.changed()
+        lifecycle = aether.fleet.find(machine_id)
+        while lifecycle.machine.state != state:
+            await lifecycle.status.changed()
 
     return wait
 

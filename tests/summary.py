@@ -23,5 +23,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for folder, spent in seconds.most_common():
         terminalreporter.write_line(f"{spent:8.1f} s  {len(tests[folder]):5} tests  {folder}")
     minor = f"{sys.version_info.major}{sys.version_info.minor}"
-    terminalreporter.write_line(f"one file on this Python: TOX_ENV=py{minor} ./scripts/test tests/test_idle.py")
+    terminalreporter.write_line(f"one file on this Python: TOX_ENV=py{minor} ./scripts/test tests/test_machines.py")
     terminalreporter.write_line("what needs no process, browser or socket: ./scripts/test -x -m quick")

@@ -77,5 +77,5 @@ async def test_whoever_starts_the_server_is_told_that_machines_are_containers(tm
     aether = Aether(load(["--emulator-runtime", "podman"], {"AETHER_STATE_DIR": str(tmp_path / "state")}))
     await aether.start()
     assert aether.where().endswith("so machines are containers of podman on this computer")
-    assert aether._health()["contained"] is True  # from which the page knows
+    assert aether.health()["contained"] is True  # from which the page knows
     await aether.stop()

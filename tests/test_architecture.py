@@ -9,11 +9,13 @@ import aether
 PACKAGE = Path(aether.__file__).parent
 PURE = {
     "aether.openapi",
-    "aether.fly.config",
+    "aether.fly.template",
     "aether.fly.answers",
     "aether.fly.limits",
     "aether.messages",
-    "aether.flow",
+    "aether.fleet.tombstones",
+    "aether.terminals.flow",
+    "aether.terminals.output",
     "aether.machines",
     "aether.errors",
 }

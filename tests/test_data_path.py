@@ -10,14 +10,17 @@ import weakref
 
 import pytest
 from tornado.iostream import StreamClosedError
+from tornado.netutil import bind_sockets
 from tornado.tcpclient import TCPClient
 from tornado.tcpserver import TCPServer
 
-from aether import lifecycle
-from aether.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
-from aether.handlers import terminal as terminal_handler
-from aether.handlers.terminal import TerminalHandler
-from aether.ssh import client
+from aether.app import Timing
+from aether.fly.client import FlyClient
+from aether.handlers.terminal import NOT_SENT_BYTES
+from aether.settings import load
+from aether.ssh.pool import Keepalive
+from aether.terminals.flow import MAX_WINDOW_BYTES, START_WINDOW_BYTES
+from tests.timelapse import Timelapse
 
 PROMPT = "coder@aether:~$ "
 FLOODS = ["yes", "cat /dev/zero", "tr '\\0' '\\1' </dev/zero"]  # a control character is six bytes in JSON
@@ -70,17 +73,14 @@ while True:
 """
 
 
-def unsent_bytes(wire):
-    return sum(len(data) for data, _ in wire._unsent)
-
-
 class Shell:
     """A terminal, the server's side of it, and the home of its machine."""
 
-    def __init__(self, tty, entry, home):
-        self.tty, self.entry, self.home = tty, entry, home
-        (self.session,) = entry.terminals._sessions
-        self.stream = self.session._client.ws_connection.stream
+    def __init__(self, tty, lifecycle, home):
+        self.tty, self.lifecycle, self.home = tty, lifecycle, home
+        (self.terminal,) = lifecycle.terminals
+        self.attachment, self.handler = self.terminal.attachment, self.terminal.attachment.client
+        self.stream = self.handler.ws_connection.stream
 
     async def python(self, program, *arguments):
         """Run a Python program in a raw terminal, so that every byte is passed on as it is."""
@@ -105,12 +105,12 @@ class Shell:
 
     async def until_free(self, eventually):
         """Wait until the program has got its SIGHUP, and nothing of the terminal is left at the server."""
-        channel, left = self.session._channel, weakref.ref(self.session)
-        await eventually(lambda: not self.entry.terminals._sessions)
+        channel, left = self.terminal.shell.channel, weakref.ref(self.terminal)
+        await eventually(lambda: not len(self.lifecycle.terminals))
         await channel.wait_closed()
         await eventually((self.home / "hup").exists)
         await eventually(self.stream.closed)
-        self.session = None
+        self.terminal = self.attachment = self.handler = None
         await eventually(lambda: left() is None)
 
 
@@ -161,20 +161,17 @@ async def test_a_paste_arrives_as_it_was_sent_however_slowly_it_is_read(shell, m
 
 
 @pytest.mark.gen_test
-async def test_a_paste_that_is_read_late_loses_neither_bytes_nor_its_client(shell, eventually, monkeypatch):
-    """What no SSH window takes waits at the server, which goes on to hear its client: to a ping it gets a pong."""
-    pongs = []
-    monkeypatch.setattr(TerminalHandler, "on_pong", lambda handler, data: pongs.append(data))
+async def test_a_paste_that_is_read_late_loses_neither_bytes_nor_its_client(shell, eventually):
+    """What no SSH window takes waits at the server, which goes on to read from its client: to a ping it gets a pong."""
     text = TEXT * 3
     box = await shell()
     await box.python(LATE + READER, len(text.encode()), 0)
     await box.tty.until("waiting")
     for start in range(0, len(text), 60_000):
         await box.tty.type(text[start : start + 60_000])
-    await eventually(lambda: box.session._is_blocked and box.session.waiting_bytes > 1 << 20)
+    await eventually(lambda: box.terminal.shell.is_blocked and box.terminal.waiting_bytes > 1 << 20)
     for number in range(3):
-        box.session._client.ping(b"%d" % number)
-        await eventually(lambda wanted=b"%d" % number: wanted in pongs)
+        await pong(box.tty, number)
     (box.home / "go").touch()
     await box.tty.until(f"sha256 {hashlib.sha256(text.encode()).hexdigest()}")
 
@@ -199,7 +196,7 @@ async def test_the_last_output_before_an_exit_arrives_at_a_client_that_reads_lat
     """The close comes behind it."""
     box = await shell()
     await box.tty.type("seq 1 20000; exit\n")
-    while box.entry.terminals._sessions:
+    while len(box.lifecycle.terminals):
         box.tty.connection.ping(b"")
         await box.tty.read()
     assert await box.tty.until_closed() == 1000
@@ -210,10 +207,10 @@ async def test_the_last_output_before_an_exit_arrives_at_a_client_that_reads_lat
 async def test_a_client_that_reads_nothing_yet_is_not_closed_before_the_last_output_has_left(shell, eventually):
     """Tornado would give it five seconds from there on, for output and close together."""
     box = await shell()
-    protocol = box.session._client.ws_connection
+    protocol = box.handler.ws_connection
     await box.tty.type("head -c 100000 /dev/zero | tr '\\0' '\\1'; exit\n")  # within a window, but 600 KB of JSON
-    await eventually(lambda: not box.entry.terminals._sessions)
-    assert unsent_bytes(box.stream) > 0
+    await eventually(lambda: not len(box.lifecycle.terminals))
+    assert box.stream.unsent_bytes > 0
     assert not protocol.is_closing()
     assert await box.tty.until_closed() == 1000
     assert "\1" * 100_000 in box.tty.text
@@ -225,12 +222,12 @@ async def test_a_client_that_never_reads_holds_its_shell_and_no_memory(shell, ev
     """The shell waits; what is on its way stays within the window, control characters with their escapes, too."""
     box = await shell()
     await box.tty.type(f"{flood}\n")
-    await eventually(lambda: box.session._output._window.left == 0 and box.session._output._credit.undrawn > 0)
+    await eventually(lambda: box.attachment.window.left == 0 and box.attachment.credit.undrawn > 0)
     for _ in range(3):
-        await box.entry.terminals._link.connect()
-        assert box.session._output._window.left == 0
-        assert unsent_bytes(box.stream) <= MAX_WINDOW_BYTES * 1.1
-        assert box.session._output._unsent_bytes <= MAX_WINDOW_BYTES * 1.1
+        await box.lifecycle.terminals.pool.connect()
+        assert box.attachment.window.left == 0
+        assert box.stream.unsent_bytes <= MAX_WINDOW_BYTES * 1.1
+        assert box.attachment.unsent_bytes <= MAX_WINDOW_BYTES * 1.1
 
 
 @pytest.mark.gen_test
@@ -240,12 +237,12 @@ async def test_a_client_that_reads_but_does_not_acknowledge_gets_one_window(shel
     await box.tty.send(type="ack", bytes=0)
     await box.tty.type("yes | tr -d '\\n'\n")
     await box.tty.until("\r\n")
-    while box.session._output._window.left:
+    while box.attachment.window.left:
         await box.tty.read()
-    while box.session._output._credit.undrawn > len(box.tty.text) + 1000:
+    while box.attachment.credit.undrawn > len(box.tty.text) + 1000:
         await box.tty.read()
-    assert box.session._output._credit.undrawn <= START_WINDOW_BYTES
-    assert box.session._output._window.left == 0
+    assert box.attachment.credit.undrawn <= START_WINDOW_BYTES
+    assert box.attachment.window.left == 0
     await box.tty.send(type="ack", bytes=START_WINDOW_BYTES)
     while len(box.tty.text) <= START_WINDOW_BYTES:
         await box.tty.read()
@@ -275,31 +272,46 @@ async def draw(tty):
 
 
 class Wire(TCPServer):
-    """A network between two programs, which can go silent without closing anything."""
+    """A network between two programs, which can go silent without closing anything, and counts what it is given."""
 
     def __init__(self, port):
         super().__init__()
         self.port, self.is_open, self.streams = port, asyncio.Event(), []
         self.is_open.set()
-        self.tasks = set()
+        self.given = {"out": 0, "back": 0}  # pieces, by direction
 
     async def handle_stream(self, stream, address):
         try:
             far = await TCPClient().connect("127.0.0.1", self.port)
-        except StreamClosedError:  # nobody listens there yet
+        except StreamClosedError:  # nothing listens there yet
             return stream.close()
         self.streams += [stream, far]
-        await asyncio.gather(self.carry(stream, far), self.carry(far, stream))
+        await asyncio.gather(self.carry(stream, far, "out"), self.carry(far, stream, "back"))
 
-    async def carry(self, source, sink):
+    async def carry(self, source, sink, direction):
+        waiting = asyncio.Queue()
+        await asyncio.gather(self.take(source, waiting, direction), self.give(waiting, sink))
+
+    async def take(self, source, waiting, direction):
+        """Read as long as the network is open, and the small pieces of one that is not: more would fill no network."""
         try:
             while True:
-                data = await source.read_bytes(65536, partial=True)
-                await self.is_open.wait()
-                await sink.write(data)
+                piece = await source.read_bytes(65536, partial=True)
+                self.given[direction] += 1
+                waiting.put_nowait(piece)
+                if len(piece) > 1000:
+                    await self.is_open.wait()
         except StreamClosedError:
-            source.close()
-            sink.close()
+            waiting.put_nowait(None)
+
+    async def give(self, waiting, sink):
+        while (piece := await waiting.get()) is not None:
+            await self.is_open.wait()
+            try:
+                await sink.write(piece)
+            except StreamClosedError:
+                break
+        sink.close()
 
 
 @pytest.fixture
@@ -309,7 +321,8 @@ def wire(io_loop):
 
     def make(port):
         made.append(one := Wire(port))
-        one.listen(0, "127.0.0.1")
+        (one.listening,) = bind_sockets(0, "127.0.0.1")
+        one.add_socket(one.listening)
         return one
 
     yield make
@@ -326,8 +339,7 @@ def wire(io_loop):
 
 
 def port_of(server):
-    (listening,) = server._sockets.values()
-    return listening.getsockname()[1]
+    return server.listening.getsockname()[1]
 
 
 @pytest.fixture
@@ -345,27 +357,35 @@ def far_shell(aether, shell, machine, until_state, wire):
     return open_shell
 
 
-@pytest.mark.gen_test
-async def test_what_is_printed_just_before_a_stop_arrives_before_the_close(far_shell, call, eventually, monkeypatch):
-    """Also where it is still between the machine and us when that has been told to stop."""
-    monkeypatch.setattr(lifecycle, "LAST_WORDS_S", 30)
-    box, between = await far_shell()
-    ask_stop, has_asked = box.entry._transitions.ask_stop, asyncio.Event()
+class TestPatientStop:
+    """Where a stopped machine has half a minute for its last output."""
 
-    async def ask(machine_id):
-        await ask_stop(machine_id)
-        has_asked.set()
+    @pytest.fixture
+    def timing(self):
+        return Timing(last_output_s=30)
 
-    monkeypatch.setattr(box.entry._transitions, "ask_stop", ask)
-    await box.print_when_told(15_000)
-    between.is_open.clear()
-    (box.home / "go").touch()
-    await eventually((box.home / "printed").exists)
-    assert (await call("POST", f"/machines/{box.entry.machine.id}/stop")).code == 202
-    await has_asked.wait()
-    between.is_open.set()
-    assert await box.tty.until_closed() == 4410
-    assert counted(15_000) in box.tty.text
+    @pytest.mark.gen_test
+    async def test_what_is_printed_just_before_a_stop_arrives_before_the_close(
+        self, aether, far_shell, call, eventually
+    ):
+        """Also where it is still between the machine and us when that has been told to stop."""
+        box, between = await far_shell()
+        has_asked = asyncio.Event()
+
+        async def stop(fly_id):
+            await FlyClient.stop(aether.client, fly_id)
+            has_asked.set()
+
+        aether.client.instead["stop"] = stop
+        await box.print_when_told(15_000)
+        between.is_open.clear()
+        (box.home / "go").touch()
+        await eventually((box.home / "printed").exists)
+        assert (await call("POST", f"/machines/{box.lifecycle.machine.id}/stop")).code == 202
+        await has_asked.wait()
+        between.is_open.set()
+        assert await box.tty.until_closed() == 4410
+        assert counted(15_000) in box.tty.text
 
 
 @pytest.mark.gen_test
@@ -374,7 +394,7 @@ async def test_a_stop_leaves_a_shell_the_time_that_its_machine_gives_it(shell, c
     box = await shell()
     await box.tty.type("trap 'sleep 2; echo saved > saved; echo bye-$((1+1))' EXIT; echo set-$((1+1))\n")
     await box.tty.until("set-2")
-    assert (await call("POST", f"/machines/{box.entry.machine.id}/stop")).code == 202
+    assert (await call("POST", f"/machines/{box.lifecycle.machine.id}/stop")).code == 202
     assert await box.tty.until_closed() == 4410
     assert "bye-2" in box.tty.text
     assert (box.home / "saved").read_text() == "saved\n"
@@ -399,98 +419,106 @@ async def test_a_network_that_is_silent_for_a_while_costs_nothing_on_the_way_to_
     assert counted(15_000) in await box.tty.until("more-4")
 
 
-@pytest.mark.gen_test
-async def test_a_network_that_is_silent_for_a_while_costs_nothing_on_the_way_to_the_machine(
-    far_shell, eventually, monkeypatch
-):
-    """Keys wait in the SSH connection, and arrive; a keepalive may go unanswered."""
-    monkeypatch.setattr(client, "KEEPALIVE_S", 0.05)
-    monkeypatch.setattr(client, "KEEPALIVE_COUNT", 200)
-    box, between = await far_shell()
-    (carrier,) = box.entry.terminals._link._carriers
-    between.is_open.clear()
-    await box.tty.type("echo typed-$((1+1))\n")
-    await box.tty.send(type="resize", cols=91, rows=31)
-    await eventually(lambda: carrier.connection._keepalive_count > 1)
-    between.is_open.set()
-    await box.tty.until("typed-2")
-    assert "31 91" in await box.tty.run("stty size")
-    await eventually(lambda: carrier.connection._keepalive_count <= 1)
-    assert box.entry.terminals._link._carriers == [carrier]
+INTERVAL_S = 100  # between signs of life, which passes when the test says so, and not before
 
 
-@pytest.mark.gen_test
-@pytest.mark.parametrize("doing", ["flood", "read", "sleep"])
-async def test_a_client_that_is_silent_for_longer_than_the_ping_time_out_is_let_go(
-    shell, wire, base_url, eventually, app, monkeypatch, doing
-):
-    """Half-open connections hold neither a session nor a shell, whatever was on its way in either direction."""
-    monkeypatch.setitem(app.settings, "websocket_ping_interval", 0)  # a healthy client must not be too slow for us
-    between = wire(int(base_url.rpartition(":")[2]))
-    box = await shell(f"http://127.0.0.1:{port_of(between)}")
-    await box.hang_up_while(doing)
-    between.is_open.clear()
-    protocol = box.session._client.ws_connection
-    protocol.params.ping_interval = protocol.params.ping_timeout = 0.05
-    protocol.start_pinging()
-    await asyncio.wait([protocol._ping_coroutine])
-    assert box.stream.closed()  # at once: a silent peer is not asked to answer a close
-    await box.until_free(eventually)
+@pytest.fixture
+def lapse(io_loop):
+    return Timelapse(io_loop.asyncio_loop)
 
 
-@pytest.mark.gen_test
-@pytest.mark.parametrize("command", ["sleep 1000", "yes"])
-async def test_a_machine_that_is_silent_for_longer_than_the_keepalives_is_given_up(
-    aether, machine, terminal, until_state, wire, command
-):
-    """Its terminals are told, in a flood or at rest, no socket stays, and the next terminal has a new connection."""
-    box = await machine()
-    await until_state(box["id"], "running")
-    entry = aether.fleet.find(box["id"])
-    between = wire(entry.machine.ssh_port)
-    entry.machine.ssh_port = port_of(between)
-    tty = await terminal(box["id"])
-    await tty.type(f"echo alive-$((1+1)); {command}\n")
-    await tty.until("alive-2")
-    (carrier,) = entry.terminals._link._carriers
-    transport = carrier.connection._transport
-    between.is_open.clear()
-    carrier.connection.set_keepalive(0.05)  # from now on: a healthy machine must not be too slow for us
-    carrier.connection._cancel_keepalive_timer()
-    carrier.connection._set_keepalive_timer()
-    assert await tty.until_closed() == 4502
-    assert transport.is_closing()
-    between.is_open.set()
-    assert "again-2" in await (await terminal(box["id"])).run("echo again-$((1+1))")
+class WithoutSweeps:
+    """A server whose sweeps do not come by while time leaps."""
+
+    @pytest.fixture
+    def settings(self, server_environ):
+        return load(["--idle-check-s", "100000"], server_environ)
 
 
-@pytest.mark.gen_test
-@pytest.mark.parametrize("command", ["sleep 1000", "yes"])
-async def test_a_machine_that_answers_keepalives_is_not_given_up(shell, monkeypatch, command):
-    """However long it says nothing else, and however much it says."""
-    monkeypatch.setattr(client, "KEEPALIVE_S", 0.02)
-    monkeypatch.setattr(client, "KEEPALIVE_COUNT", 10_000)  # a busy computer must not be too slow for us
-    box = await shell()
-    answers, answered = [], asyncio.Event()
-    (carrier,) = box.entry.terminals._link._carriers
-    request = carrier.connection._make_keepalive_request
+class TestSilentClient(WithoutSweeps):
+    """Where a client is asked for a sign of life every INTERVAL_S."""
 
-    async def ask():
-        await request()
-        answers.append(carrier.connection._keepalive_count)
-        answered.set()
+    @pytest.fixture
+    def timing(self):
+        return Timing(websocket_ping_s=INTERVAL_S)
 
-    monkeypatch.setattr(carrier.connection, "_make_keepalive_request", ask)
-    await box.tty.type(f"echo alive-$((1+1)); {command}\n")
-    while len(answers) < 10:
-        if command == "yes":
-            await box.tty.read()
-        else:
-            await answered.wait()
-            answered.clear()
-    assert set(answers) == {0}
-    await box.tty.type("\x03")
-    await box.tty.until(PROMPT)
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("doing", ["flood", "read", "sleep"])
+    async def test_a_client_that_is_silent_for_longer_than_the_ping_time_out_is_let_go(
+        self, shell, wire, base_url, eventually, lapse, doing
+    ):
+        """Half-open connections hold neither a terminal nor a shell, whatever was on its way in either direction."""
+        between = wire(int(base_url.rpartition(":")[2]))
+        box = await shell(f"http://127.0.0.1:{port_of(between)}")
+        await box.hang_up_while(doing)
+        between.is_open.clear()
+        for _ in range(2):  # a ping, and the end of its time
+            await lapse.elapse(INTERVAL_S)
+            await asyncio.sleep(0)
+        await eventually(box.stream.closed)  # a silent peer is not asked to answer a close
+        await box.until_free(eventually)
+
+
+class TestSilentMachine(WithoutSweeps):
+    """Where a machine is asked for a sign of life every INTERVAL_S, and a client is not."""
+
+    @pytest.fixture
+    def timing(self):
+        return Timing(websocket_ping_s=0, keepalive=Keepalive(INTERVAL_S, 3))
+
+    @pytest.mark.gen_test
+    async def test_a_network_that_is_silent_for_a_while_costs_nothing_on_the_way_to_the_machine(
+        self, far_shell, eventually, lapse
+    ):
+        """Keys wait in the SSH connection, and arrive; a keepalive may go unanswered."""
+        box, between = await far_shell()
+        (connection,) = box.lifecycle.terminals.pool.connections
+        between.is_open.clear()
+        await box.tty.type("echo typed-$((1+1))\n")
+        await box.tty.send(type="resize", cols=91, rows=31)
+        await eventually(lambda: box.terminal.shell.size.cols == 91)
+        given = between.given["out"]
+        lapse.leap(INTERVAL_S)
+        await eventually(lambda: between.given["out"] > given)
+        between.is_open.set()
+        await box.tty.until("typed-2")
+        assert "31 91" in await box.tty.run("stty size")
+        assert box.lifecycle.terminals.pool.connections == [connection]
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("command", ["sleep 1000", "yes"])
+    async def test_a_machine_that_is_silent_for_longer_than_the_keepalives_is_given_up(
+        self, far_shell, terminal, eventually, lapse, command
+    ):
+        """Its terminals are told, in a flood or at rest, and the next terminal has a new connection."""
+        box, between = await far_shell()
+        await box.tty.type(f"echo alive-$((1+1)); {command}\n")
+        await box.tty.until("alive-2")
+        (connection,) = box.lifecycle.terminals.pool.connections
+        between.is_open.clear()
+        closing = asyncio.ensure_future(box.tty.until_closed())
+        while not connection.is_closed():
+            await lapse.elapse(INTERVAL_S / 10)
+        assert await closing == 4502
+        between.is_open.set()
+        again = await terminal(box.lifecycle.machine.id)
+        assert "again-2" in await again.run("echo again-$((1+1))")
+
+    @pytest.mark.gen_test
+    @pytest.mark.parametrize("command", ["sleep 1000", "yes"])
+    async def test_a_machine_that_answers_keepalives_is_not_given_up(self, far_shell, eventually, lapse, command):
+        """However long it says nothing else, and however much it says."""
+        box, between = await far_shell()
+        await box.tty.type(f"echo alive-$((1+1)); {command}\n")
+        await box.tty.until("alive-2\r\n")
+        for _ in range(10):
+            given = between.given["back"]
+            lapse.leap(INTERVAL_S)
+            if command == "yes":
+                await box.tty.read()
+            await eventually(lambda given=given: between.given["back"] > given)
+        await box.tty.type("\x03")
+        await box.tty.until(PROMPT)
 
 
 @pytest.mark.gen_test
@@ -530,7 +558,7 @@ async def test_typing_goes_on_while_another_session_pastes_and_floods(shell, ter
     await other.tty.type("stty raw; sleep 1000\n")
     await other.tty.until("1000\r\n")
     await other.tty.type("x" * (1 << 20))
-    third = await terminal(other.entry.machine.id)
+    third = await terminal(other.lifecycle.machine.id)
     await third.until(PROMPT)
     for number in range(20):
         assert await third.run(f"echo {number}") == f"{number}\n"
@@ -540,13 +568,13 @@ async def test_typing_goes_on_while_another_session_pastes_and_floods(shell, ter
 async def test_a_flood_pauses_while_somebody_types_in_another_terminal_of_its_machine(shell, terminal):
     """Both share one SSH server, which answers the key first; keys of its own hold a flood up for nothing."""
     box = await shell()
-    beside = await terminal(box.entry.machine.id)
+    beside = await terminal(box.lifecycle.machine.id)
     await beside.until(PROMPT)
     await box.tty.type("yes\n")
     while len(box.tty.text) < 2 * START_WINDOW_BYTES:
         await box.tty.read()
-    assert box.session._output._pause is None
-    while box.session._output._pause is None:
+    assert not box.attachment.is_paused
+    while not box.attachment.is_paused:
         await beside.type("x")
         await box.tty.read()
 
@@ -560,21 +588,27 @@ async def test_a_client_that_lies_about_what_it_has_drawn_fills_no_memory(shell,
     for _ in range(300):
         await box.tty.send(type="ack", bytes=1 << 31)
         await asyncio.sleep(0.001)
-    await eventually(lambda: box.session._output._window.left == 0)
-    assert unsent_bytes(box.stream) < 2 << 20
-    assert box.session._output._unsent_bytes < 2 << 20
+    await eventually(lambda: box.attachment.window.left == 0)
+    assert box.stream.unsent_bytes < 2 << 20
+    assert box.attachment.unsent_bytes < 2 << 20
 
 
-@pytest.mark.gen_test
-async def test_a_client_that_reads_nothing_but_answers_pings_is_closed_all_the_same(shell, eventually, monkeypatch):
-    """It gets some time for the last output, and no more."""
-    monkeypatch.setattr(terminal_handler, "CLOSE_PATIENCE_S", 0.1)
-    box = await shell()
-    await box.tty.type("yes\n")
-    await eventually(lambda: box.session._output._window.left == 0)
-    client = box.session._client
-    box.session.end(None, "bye")
-    await eventually(lambda: client.ws_connection is None or client.ws_connection.is_closing())
+class TestImpatientClose:
+    """Where a client has a tenth of a second to take the last output."""
+
+    @pytest.fixture
+    def timing(self):
+        return Timing(close_patience_s=0.1)
+
+    @pytest.mark.gen_test
+    async def test_a_client_that_reads_nothing_but_answers_pings_is_closed_all_the_same(self, shell, eventually):
+        """It gets some time for the last output, and no more."""
+        box = await shell()
+        await box.tty.type("yes\n")
+        await eventually(lambda: box.attachment.window.left == 0)
+        handler = box.handler
+        box.terminal.end(None, "bye")
+        await eventually(lambda: handler.ws_connection is None or handler.ws_connection.is_closing())
 
 
 @pytest.mark.gen_test
@@ -602,16 +636,26 @@ async def test_many_small_keys_to_a_program_that_does_not_read_wait_as_one_piece
     await box.tty.type("x" * (1 << 20))
     await box.tty.type("x" * (1 << 20))
     await box.tty.type("x" * (1 << 20))
-    await eventually(lambda: box.session._is_blocked)
+    shell = box.terminal.shell
+    await eventually(lambda: shell.is_blocked)
+    await pong(box.tty, 1)
+    before = shell.waiting_bytes - shell.channel.get_write_buffer_size()
     for _ in range(1000):
         await box.tty.type("k")
-    await eventually(lambda: box.session._pending_input.endswith(b"k" * 1000))
-    assert len(box.session._channel._send_buf) < 10
+    await pong(box.tty, 2)
+    assert shell.waiting_bytes - shell.channel.get_write_buffer_size() == before + 1000
+
+
+async def pong(tty, number):
+    """Wait until the server has read all that was sent."""
+    await tty.send(type="ping", number=number)
+    while (await tty.read()).get("number") != number:
+        pass
 
 
 @pytest.mark.gen_test
 async def test_the_way_to_the_client_holds_nothing_back(shell):
     """No key waits for more (TCP_NODELAY), and the kernel takes little that it cannot send."""
-    connected = (await shell()).session._client.ws_connection.stream.socket
+    connected = (await shell()).stream.socket
     assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
-    assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == terminal_handler.NOT_SENT_BYTES
+    assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == NOT_SENT_BYTES

@@ -29,7 +29,7 @@ def test_every_setting_is_in_the_table_with_its_default_and_help():
 def test_every_route_is_in_the_table(aether):
     """And no route is that does not exist."""
     documented = {path.split("?")[0] for row in rows("REST") for path in re.findall(r"`(?:[A-Z]+ )?(/\S*?)`", row[0])}
-    served = {pattern.replace("([^/]+)", ":id").replace("(.+)", "…") for pattern, *_ in aether._routes()}
+    served = {pattern.replace("([^/]+)", ":id").replace("(.+)", "…") for pattern, *_ in aether.routes()}
     assert documented == served
 
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import random
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,20 +17,22 @@ import pytest
 from hypothesis import HealthCheck, settings, stateful
 from hypothesis import strategies as st
 
-from aether.births import PENDING_S, SEALED_S
 from aether.emulator.api import Emulator
 from aether.emulator.requests import ApiError
 from aether.errors import AetherError, ProviderError, ProviderTimeout
-from aether.fleet import Fleet
+from aether.fleet.assembly import FleetOptions, assemble
+from aether.fleet.creation import PENDING_S, SEALED_S
+from aether.fleet.housekeeping import Housekeeping
+from aether.fleet.reconcile import YOUNG_S
 from aether.fly.client import CALL_TIMEOUT_S, FlyClient
-from aether.fly.config import Birth, SshNetwork
-from aether.idle import IdleSweeper
-from aether.machines import Guest, MachineSpec
-from aether.reconcile import YOUNG_S, Reconciler
+from aether.fly.operations import Operations
+from aether.fly.template import MachineTemplate, SshNetwork
+from aether.machines import MachineSize, MachineSpec
 from aether.ssh.keys import public_text
+from tests.fly_client import InterceptedFlyClient
 from tests.timelapse import Timelapse
 
-SPEC = MachineSpec(name=None, region=None, guest=Guest("shared", 1, 512))
+SPEC = MachineSpec(name=None, region=None, size=MachineSize("shared", 1, 512))
 PASSING = ["unavailable", "rate-limit", "lose-408", "lose-503", "lose-drop", "commit-408", "commit-500", "commit-drop"]
 FAULTS = {
     "create": [*PASSING, "hang", "garbage", "no-capacity", "quota"],
@@ -48,12 +51,17 @@ class Server:
     """A server over a provider, which knows only what that tells."""
 
     def __init__(self, url, key, clock, lapse):
-        birth = Birth("here", "image", 8, "coder", public_text(key), SshNetwork("public", "127.0.0.1"))
-        self.client = FlyClient(url, "app", "T", lapse.elapse)
-        self.fleet = Fleet(self.client, birth, key, "", 100, 100, clock)
-        self.fleet._transitions.pause, self.fleet._transitions._clock = lapse.elapse, lapse
-        self.reconciler = Reconciler(self.fleet, self.client, "here", clock)
+        network = SshNetwork("public", "127.0.0.1")
+        template = MachineTemplate("here", "image", 8, "coder", public_text(key), network)
+        self.client = InterceptedFlyClient(url, "app", "T", lapse.elapse)
+        self.drawn_ports = []
+        options = FleetOptions(choose_port=self.choose_port)
+        assembly = assemble(Operations(self.client, lapse, lapse.elapse), template, key, options, clock)
+        self.fleet, self.reconciler, self.tombstones = assembly.fleet, assembly.reconciler, assembly.tombstones
         self.created = []  # ids of the machines whose users were told so
+
+    def choose_port(self, free):
+        return self.drawn_ports.pop(0) if self.drawn_ports else random.choice(free)
 
     async def call(self, what, machine_id=None):
         """Make one call as a user would; return its error, None if it was accepted."""
@@ -80,9 +88,9 @@ class Server:
 
     async def settle(self):
         """Wait until nothing of ours is under way."""
-        for entry in self.fleet.entries():
-            while entry.is_busy():
-                await asyncio.wait([entry._destroying or entry._driver])
+        for lifecycle in self.fleet.lifecycles():
+            while lifecycle.is_busy():
+                await lifecycle.settled()
 
     async def close(self):
         await self.fleet.close()
@@ -246,7 +254,7 @@ async def test_a_mark_taken_from_another_machine_destroys_nothing(world, box, cl
     """Root in a machine can copy its own id and seal, seen at its birth, onto any machine of the app."""
     await world.call("create")
     attacker = world.fleet.list()[1]
-    seal = world.fleet.births._seal(attacker.id).decode()
+    seal = client.seals[attacker.id]
     world.clock.now += PENDING_S + 60
     await client.set_metadata(box.fly_machine_id, "aether_id", attacker.id)
     await client.set_metadata(box.fly_machine_id, "aether_pending", seal)
@@ -259,10 +267,11 @@ async def test_a_mark_taken_from_another_machine_destroys_nothing(world, box, cl
 @pytest.mark.logs_warnings
 async def test_the_id_of_a_failed_create_on_another_machine_destroys_nothing(world, box, client):
     """Also while that machine is known."""
-    await world.fleet.find(box.id).activity._publishing
+    await world.fleet.find(box.id).activity.published()
     world.emulator.faults.inject("unavailable", action="metadata", times=4)
     assert await world.call("create") is not None
-    (failed,) = world.fleet.births.failed
+    (failed,) = client.seals.keys() - {box.id}
+    assert failed in world.servers[0].tombstones
     await client.set_metadata(box.fly_machine_id, "aether_id", failed)
     await world.call("sweep")
     assert (await world.machines())[box.fly_machine_id] == "started"
@@ -274,10 +283,10 @@ async def test_the_id_of_a_failed_create_on_another_machine_destroys_nothing(wor
     ("age_s", "activity", "is_kept"),
     [(PENDING_S + 60, None, False), (PENDING_S - 60, None, True), (PENDING_S + 60, "1", True), (SEALED_S, None, True)],
 )
-async def test_only_a_machine_that_can_be_an_orphan_is_destroyed(world, box, age_s, activity, is_kept):
+async def test_only_a_machine_that_can_be_an_orphan_is_destroyed(world, box, client, age_s, activity, is_kept):
     """Sealed, old enough that no server is about to tell of it, never used, and not for ever."""
-    await world.fleet.find(box.id).activity._publishing
-    seal = world.fleet.births._seal(box.id).decode()
+    await world.fleet.find(box.id).activity.published()
+    seal = client.seals[box.id]
     await world.kill_server()
     machine = world.emulator.machine("app", box.fly_machine_id)
     machine.ledger.set_metadata({"aether_pending": seal, "aether_last_activity": activity})
@@ -291,14 +300,14 @@ async def test_only_a_machine_that_can_be_an_orphan_is_destroyed(world, box, age
 @pytest.mark.gen_test
 async def test_the_sweep_leaves_a_create_alone_that_is_still_under_way(world, client):
     """However long it takes; it fails in the end, rather than race with another server."""
-    gate, real = asyncio.Event(), client.list
+    gate = asyncio.Event()
 
     async def slow(metadata):
         if "aether_ssh_port" in metadata:
             await gate.wait()
-        return await real(metadata)
+        return await FlyClient.list(client, metadata)
 
-    client.list = slow
+    client.instead["list"] = slow
     creating = asyncio.create_task(world.fleet.create(SPEC))
     await until(world, lambda machines: machines)
     world.clock.now += PENDING_S + 60
@@ -315,19 +324,17 @@ async def test_the_sweep_leaves_a_create_alone_that_is_still_under_way(world, cl
 @pytest.mark.logs_warnings
 async def test_a_machine_that_was_handed_out_is_kept_although_its_mark_could_not_be_taken_off(world, client):
     """Fly refused that while the machine was `created`; then the server was restarted, and another was there."""
-    real = client.set_metadata
 
     async def refusing(fly_id, key, value):
         if key == "aether_pending":
+            world.lapse.leap(5)
             raise ProviderError("not in this state", status=412)
-        await real(fly_id, key, value)
+        await FlyClient.set_metadata(client, fly_id, key, value)
 
-    client.set_metadata = refusing
-    clock = iter(range(0, 10**9, 5))
-    world.fleet._transitions._clock = lambda: float(next(clock))
+    client.instead["set_metadata"] = refusing
     assert await world.call("create") is None
     (machine,) = world.fleet.list()
-    await world.fleet.find(machine.id).activity._publishing
+    await world.fleet.find(machine.id).activity.published()
     await world.kill_server()
     world.clock.now += PENDING_S + 60
     await world.call("sweep")
@@ -352,9 +359,9 @@ async def test_a_machine_whose_users_cannot_be_seen_is_not_stopped_as_idle(world
     await two.call("sweep")
     world.clock.now += 700
     world.fleet.find(box.id).activity.note_input()
-    await world.fleet.find(box.id).activity._publishing
+    await world.fleet.find(box.id).activity.published()
     hide(two.client)
-    await IdleSweeper(two.fleet, two.reconciler, 600, 60, world.clock).sweep()
+    await Housekeeping(two.fleet, two.reconciler, 600, 60, world.clock).sweep()
     await two.settle()
     assert (await world.machines())[box.fly_machine_id] == "started"
     assert two.fleet.get(box.id).error["code"] == "host_unreachable"
@@ -363,20 +370,21 @@ async def test_a_machine_whose_users_cannot_be_seen_is_not_stopped_as_idle(world
 def hide(client):
     """Let Fly show machines without their config, as it may while their host is out of reach."""
 
-    async def get(fly_id, real=client.get):
-        return dataclasses.replace(await real(fly_id), config={}, host_status="unreachable")
+    async def get(fly_id):
+        return dataclasses.replace(await FlyClient.get(client, fly_id), config={}, host_status="unreachable")
 
-    async def list_(metadata, real=client.list):
-        return [dataclasses.replace(fly, config={}, host_status="unreachable") for fly in await real(metadata)]
+    async def list_(metadata):
+        listed = await FlyClient.list(client, metadata)
+        return [dataclasses.replace(fly, config={}, host_status="unreachable") for fly in listed]
 
-    client.get, client.list = get, list_
+    client.instead.update(get=get, list=list_)
 
 
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
 async def test_a_machine_on_a_lost_host_that_cannot_be_stopped_is_not_said_to_have_failed(world, box):
     """It was running when we last heard."""
-    sweeper = IdleSweeper(world.fleet, world.servers[0].reconciler, 600, 60, world.clock)
+    sweeper = Housekeeping(world.fleet, world.servers[0].reconciler, 600, 60, world.clock)
     world.emulator.faults.inject("host-unreachable", action="*", times=None)
     world.emulator.faults.inject("unavailable", action="stop", times=None)
     world.clock.now += 700
@@ -391,20 +399,20 @@ async def test_a_machine_on_a_lost_host_that_cannot_be_stopped_is_not_said_to_ha
 async def test_a_start_while_another_server_stops_the_machine_starts_it_again(world, two, box):
     """The last word counts, whichever server heard it."""
     await two.call("sweep")
-    object.__setattr__(world.emulator.options, "stop_delay_s", 1.0)
+    world.emulator.options.stop_delay_s = 1.0
     world.lapse.is_going.clear()
     world.fleet.stop(box.id, "by user")
     await until(world, lambda machines: machines[box.fly_machine_id] == "stopping")
-    ask, was_refused = two.client.start, asyncio.Event()
+    was_refused = asyncio.Event()
 
     async def start(fly_id):
         try:
-            await ask(fly_id)
+            await FlyClient.start(two.client, fly_id)
         except ProviderError:
             was_refused.set()
             raise
 
-    two.client.start = start
+    two.client.instead["start"] = start
     two.fleet.start(box.id)
     await was_refused.wait()
     world.lapse.is_going.set()
@@ -428,46 +436,42 @@ async def test_a_machine_that_moved_between_two_sweeps_is_reached_at_its_new_add
 
 
 @pytest.mark.gen_test
-async def test_one_old_reading_does_not_end_the_terminals_of_a_machine_that_runs(world, box, monkeypatch):
+async def test_one_old_reading_does_not_end_the_terminals_of_a_machine_that_runs(world, box):
     """A second press on "start", answered by a replica that lags."""
     await world.call("stop", box.id)
-    world.emulator.faults.inject("stale-get", action="get", times=1)
-    stale = world.emulator.faults._faults.pop()
+    stale = world.emulator.faults.inject("stale-get", action="get", times=1)
+    world.emulator.faults.remove(stale)
     await world.call("start", box.id)
-    world.emulator.faults._faults.append(stale)
-    ended = []
-
-    async def end(error):
-        ended.append(error)
-
-    monkeypatch.setattr(world.fleet.find(box.id).terminals, "end", end)
+    world.emulator.faults.add(stale)
+    before = world.fleet.find(box.id).status.changes
     await world.call("start", box.id)
-    assert (ended, world.emulator.faults.active) == ([], [])
+    assert (world.fleet.find(box.id).status.changes, world.emulator.faults.active) == (before, [])
 
 
 @pytest.mark.gen_test
 async def test_activity_that_could_not_be_published_is_published_by_a_later_sweep(world, box, client):
     """Or another server would stop the machine on time."""
     activity = world.fleet.find(box.id).activity
-    await activity._publishing
+    await activity.published()
     world.clock.now += 500
     world.emulator.faults.inject("unavailable", action="metadata", times=4)
     activity.note_input()
-    await activity._publishing
+    await activity.published()
     activity.flush()
-    await activity._publishing
+    await activity.published()
     assert (await client.get(box.fly_machine_id)).metadata["aether_last_activity"] == f"{world.clock.now:.0f}"
 
 
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
-async def test_a_port_that_is_shared_no_longer_is_not_complained_of(world, box, monkeypatch):
+async def test_a_port_that_is_shared_no_longer_is_not_complained_of(world, box, client):
     """Its user was told to delete a machine, which need not be any more."""
-    object.__setattr__(world.emulator.options, "shared_ports", True)
+    world.emulator.options.shared_ports = True
     world.clock.now += 1
-    monkeypatch.setattr(world.fleet.births, "_free_port", lambda taken: box.ssh_port)
-    monkeypatch.setattr(world.fleet.births, "_check_port", unchecked)
+    world.servers[0].drawn_ports.append(box.ssh_port)
+    client.instead["list"] = empty
     await world.call("create")
+    client.instead.clear()
     younger = world.fleet.list()[1]
     await world.call("sweep")
     assert (box.error, younger.error["code"]) == (None, "port_shared")
@@ -476,37 +480,39 @@ async def test_a_port_that_is_shared_no_longer_is_not_complained_of(world, box, 
     assert younger.error is None
 
 
-async def unchecked(port, fly):
-    pass
+async def empty(metadata):
+    return []
 
 
 @pytest.mark.gen_test
 async def test_a_machine_of_an_old_list_is_read_before_it_is_adopted(world, two, box):
     """A ghost would be shown as running, and could not be used."""
     await two.call("sweep")
-    world.emulator.faults.inject("stale-list", times=1)
-    stale = world.emulator.faults._faults.pop()
+    stale = world.emulator.faults.inject("stale-list", times=1)
+    world.emulator.faults.remove(stale)
     await world.call("destroy", box.id)
     two.fleet.forget(box.id)
-    world.emulator.faults._faults.append(stale)
+    world.emulator.faults.add(stale)
     await two.call("sweep")
     assert two.fleet.list() == []
 
 
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
-async def test_a_bug_in_comparing_one_machine_does_not_keep_others_running(world, box, monkeypatch):
+async def test_a_bug_in_comparing_one_machine_does_not_keep_others_running(world, box, client):
     """Idle machines are stopped all the same."""
     await world.call("create")
     other = world.fleet.list()[1]
     world.clock.now += 700
     await world.emulator.crash(box.fly_machine_id)
 
-    async def bug():
-        raise ValueError("bug")
+    async def get(fly_id):
+        if fly_id == box.fly_machine_id:
+            raise ValueError("bug")
+        return await FlyClient.get(client, fly_id)
 
-    monkeypatch.setattr(world.fleet.find(box.id), "check", bug)
-    await IdleSweeper(world.fleet, world.servers[0].reconciler, 600, 60, world.clock).sweep()
+    client.instead["get"] = get
+    await Housekeeping(world.fleet, world.servers[0].reconciler, 600, 60, world.clock).sweep()
     await world.servers[0].settle()
     assert other.state == "stopped"
 

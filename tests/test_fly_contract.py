@@ -49,14 +49,14 @@ class Provider:
     def __init__(self, url, app, token, image, is_fly):
         self.url, self.app, self.token, self.image, self.is_fly = url, app, token, image, is_fly
         self.run = secrets.token_hex(8)
-        self._client = SimpleAsyncHTTPClient(force_instance=True)
+        self.client = SimpleAsyncHTTPClient(force_instance=True)
 
     async def __call__(self, method, path, body=None, token=None, **headers):
         """Call, hold the request and the answer to the description, and return status, headers and body."""
         if self.is_fly:
             await asyncio.sleep(0.4)  # three in a burst, one a second for each action
         path = f"/v1/apps/{self.app}/machines{path}"
-        response = await self._client.fetch(
+        response = await self.client.fetch(
             self.url + path,
             method=method,
             body=None if body is None else json.dumps(body),
@@ -131,7 +131,7 @@ class Provider:
             if set(statuses) <= {200, 404}:
                 break
             await asyncio.sleep(30)
-        self._client.close()
+        self.client.close()
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def emulate(io_loop, tmp_path, clock):
     async def stop():
         for emulator, provider in opened:
             emulator.faults.clear()
-            provider._client.close()
+            provider.client.close()
             await emulator.stop()
 
     yield start

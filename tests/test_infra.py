@@ -27,8 +27,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.websocket import websocket_connect
 
 import server as program
-from aether import app as aether_app
-from aether.handlers.page import PageHandler
+from aether.app import Timing
 from aether.settings import load
 
 ROOT = Path(__file__).parent.parent
@@ -148,7 +147,7 @@ class Front:
         self.origin, self._certificate = origin, str(certificate / "fullchain.pem")
         self._terminals = []
         self._resolver = OverrideResolver(DefaultLoopResolver(), {NAME: "127.0.0.1"})
-        self._client = SimpleAsyncHTTPClient(force_instance=True, hostname_mapping={NAME: "127.0.0.1"})
+        self.client = SimpleAsyncHTTPClient(force_instance=True, hostname_mapping={NAME: "127.0.0.1"})
 
     def request(self, path, password=PASSWORD, origin=None):
         headers = {"Origin": origin or self.origin}
@@ -157,7 +156,7 @@ class Front:
         return HTTPRequest(self.origin + path, headers=headers, ca_certs=self._certificate)
 
     async def get(self, path, **options):
-        return await self._client.fetch(self.request(path, **options), raise_error=False)
+        return await self.client.fetch(self.request(path, **options), raise_error=False)
 
     async def terminal(self, machine_id, **options):
         request = self.request(f"/machines/{machine_id}/terminal", **options)
@@ -171,7 +170,7 @@ class Front:
             connection.close()
             while await read(connection) is not None:
                 pass
-        self._client.close()
+        self.client.close()
 
 
 async def read(connection):
@@ -201,10 +200,13 @@ def ping_s():
 
 
 @pytest.fixture
-def settings(server_environ, monkeypatch, ping_s, origin):
+def timing(ping_s):
+    return Timing(websocket_ping_s=ping_s) if ping_s else Timing()
+
+
+@pytest.fixture
+def settings(server_environ, origin):
     """A server that knows what the browser sees."""
-    if ping_s:
-        monkeypatch.setattr(aether_app, "WEBSOCKET_PING_S", ping_s)
     return load([], {**server_environ, "AETHER_ALLOWED_ORIGINS": origin})
 
 
@@ -246,10 +248,10 @@ async def test_without_the_password_there_is_nothing(front):
 
 
 @pytest.mark.gen_test
-async def test_the_password_lets_in_and_ends_at_the_proxy(front, monkeypatch):
+async def test_the_password_lets_in_and_ends_at_the_proxy(front, app):
     """The page comes; aether never sees the password."""
-    seen, prepare = [], PageHandler.prepare
-    monkeypatch.setattr(PageHandler, "prepare", lambda self: (seen.append(self.request.headers), prepare(self))[1])
+    seen = []
+    app.settings["log_function"] = lambda handler: seen.append(handler.request.headers)
     page = await front.get("/terminal.html")
     assert page.code == 200
     assert b"xterm" in page.body
@@ -320,7 +322,7 @@ async def test_without_pings_nginx_cuts_a_silent_terminal(start, machine, ping_s
 def test_nginx_waits_longer_than_two_pings():
     """One may be late."""
     timeout = re.search(r"proxy_read_timeout (\d+)s;", (INFRA / "nginx/proxy.conf").read_text())[1]
-    assert int(timeout) > 2 * aether_app.WEBSOCKET_PING_S
+    assert int(timeout) > 2 * Timing().websocket_ping_s
 
 
 @pytest.mark.gen_test

@@ -22,8 +22,10 @@ import asyncssh
 import pytest
 
 from aether.errors import SshError
-from aether.ssh.client import SshLink
+from aether.ssh.connection import Pty
 from aether.ssh.keys import make_host_key, public_text
+from aether.ssh.pool import ConnectionPool
+from aether.terminals.flow import START_WINDOW_BYTES
 
 BASE = Path(__file__).parent.parent / "infra/images/base"
 PROMPT = "coder@aether:~$ "
@@ -86,7 +88,7 @@ class Machine:
         self.path = path
         self.port = port
         self.log = path / "log"
-        self._process = None
+        self.process = None
         self.pid = None
         self._make_files(host_key, user_key)
 
@@ -126,7 +128,7 @@ class Machine:
         command = self.argv("--info-fd", str(writer), "/tmp/base/aether-sshd", "-p", str(self.port), *arguments)
         environment = {"PATH": os.environ["PATH"], **(env or {})}
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(command, pass_fds=[writer], stderr=log, env=environment)
+            self.process = subprocess.Popen(command, pass_fds=[writer], stderr=log, env=environment)
         os.close(writer)
         with os.fdopen(reader) as information:
             self.pid = json.load(information)["child-pid"]
@@ -154,12 +156,12 @@ class Machine:
 
     async def ended(self):
         """Wait for the end; return the exit status."""
-        return await asyncio.to_thread(self._process.wait)
+        return await asyncio.to_thread(self.process.wait)
 
     def close(self):
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
 
 
 @pytest.fixture
@@ -191,7 +193,7 @@ def link(io_loop, machine, host_key, user_key):
     made = []
 
     def make(host=host_key.public, key=user_key, address="127.0.0.1", port=machine.port, user="coder"):
-        made.append(SshLink(lambda: (address, port), user, key, host))
+        made.append(ConnectionPool(lambda: (address, port), user, key, host))
         return made[-1]
 
     yield make
@@ -205,7 +207,7 @@ def terminal(link):
 
     async def open_one(cols=80, rows=24, on=None, **options):
         screen = Screen()
-        await (on or link(**options)).open_terminal(lambda: screen, cols, rows)
+        await (on or link(**options)).open_shell(lambda: screen, Pty(cols, rows, START_WINDOW_BYTES))
         await screen.until()
         return screen
 
@@ -329,7 +331,7 @@ async def test_many_terminals_share_one_connection(machine, link, terminal):
     screens = await asyncio.gather(*(terminal(on=shared) for _ in range(12)))
     outputs = await asyncio.gather(*(screen.run("tty") for screen in screens))
     assert sorted(outputs) == sorted(f"/dev/pts/{number}\n" for number in range(12))
-    assert len(shared._carriers) == 1
+    assert len(shared.connections) == 1
 
 
 @pytest.mark.gen_test
@@ -498,7 +500,7 @@ async def test_the_time_from_start_to_banner_is_printed(machine, capsys, is_born
 def test_openssh_knows_every_option(machine):
     """sshd itself finds nothing to complain of in the configuration."""
     machine.start("-t")
-    assert machine._process.wait() == 0
+    assert machine.process.wait() == 0
     assert machine.log.read_text() == ""
 
 

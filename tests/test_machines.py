@@ -7,8 +7,8 @@ import pytest
 from aether.machines import (
     OUTPUT_COUNTS_S,
     TRANSITIONS,
-    Guest,
     Machine,
+    MachineSize,
     MachineState,
     from_iso,
     iso_utc,
@@ -18,7 +18,7 @@ from aether.machines import (
 
 @pytest.fixture
 def box():
-    return Machine("id", "box", "sjc", "image", Guest("shared", 1, 512), 1e9, 1e9, 1e9, 20000, "key")
+    return Machine("id", "box", "sjc", "image", MachineSize("shared", 1, 512), 1e9, 1e9, 1e9, 20000, "key")
 
 
 def test_the_prd_s_path_through_the_states_is_allowed(box):
@@ -73,3 +73,25 @@ def test_times_are_iso_8601_utc(box):
     assert from_iso("2001-09-09T01:46:40Z") == 1e9
     assert box.to_json(None)["idle_stop_at"] is None
     assert box.to_json(1e9 + 600)["idle_stop_at"] == "2001-09-09T01:56:40Z"
+
+
+@pytest.fixture
+def running():
+    machine = Machine("id", "box", "sjc", "image", MachineSize("shared", 1, 512), 1000.0, 1000.0, 1000.0, 20000, "key")
+    machine.state = MachineState.RUNNING
+    return machine
+
+
+def test_a_running_machine_is_idle_once_its_time_is_up(running):
+    """Ten minutes after the last activity, not before."""
+    assert running.idle_stop_at(600) == 1600
+    assert not running.is_idle(600, 1599.9)
+    assert running.is_idle(600, 1600)
+
+
+@pytest.mark.parametrize("state", [state for state in MachineState if state is not MachineState.RUNNING])
+def test_only_a_running_machine_can_be_idle(running, state):
+    """What does not run is not stopped."""
+    running.state = state
+    assert running.idle_stop_at(600) is None
+    assert not running.is_idle(600, 1e9)

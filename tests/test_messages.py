@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from aether import messages
 from aether.errors import InvalidMessage
-from aether.machines import Guest
+from aether.machines import MachineSize
 from aether.messages import Input, Resize
 
-DEFAULTS = Guest("shared", 1, 512)
+DEFAULTS = MachineSize("shared", 1, 512)
 
 
 def refusal(decode, *args):
@@ -24,13 +24,13 @@ def refusal(decode, *args):
 def test_an_empty_body_creates_a_machine_of_the_default_size():
     """The body of POST /machines is optional."""
     spec = messages.decode_create_machine(b" ", DEFAULTS)
-    assert (spec.name, spec.region, spec.guest) == (None, None, DEFAULTS)
+    assert (spec.name, spec.region, spec.size) == (None, None, DEFAULTS)
 
 
 def test_a_body_overrides_only_what_it_names():
     """Keys that are left out keep their default."""
     spec = messages.decode_create_machine(b'{"name":"box","cpus":2,"memory_mb":1024}', DEFAULTS)
-    assert (spec.name, spec.guest) == ("box", Guest("shared", 2, 1024))
+    assert (spec.name, spec.size) == ("box", MachineSize("shared", 2, 1024))
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def ask(io_loop):
 
 @pytest.fixture
 def base_url():
-    """Terminals here are told the URL by each program."""
+    """MachineTerminals here are told the URL by each program."""
     return ""
 
 
@@ -325,7 +325,7 @@ async def test_a_server_that_stops_takes_no_more_connections_while_it_lets_go_of
 
     front = HTTPServer(Application())
     front.add_socket(listener)
-    await program._stop(front, Machines())
+    await program.stop(front, Machines())
     assert seen == ["stopped"]
 
 

@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tornado.httpclient import HTTPError, HTTPRequest, HTTPResponse
+from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 
 from aether.errors import AetherError, ProviderError, ProviderTimeout, ShuttingDown
@@ -35,6 +35,12 @@ class FlyClient:
 
     Every call raises ProviderError when Fly says no, is unreachable or makes no sense, LimitExceeded when it still
     answers 429 after retries, and ProviderTimeout when it does not answer in time.
+
+    Args:
+        pause: how to wait before a call is repeated, or because of the rate limit.
+        limit: how long to wait before a call; None: not at all.
+        call_timeout_s: how long a call may take, besides the time it was asked to wait.
+        http: what makes the calls; by default a client of our own.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class FlyClient:
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         limit: RateLimit | None = None,
         call_timeout_s: float = CALL_TIMEOUT_S,
+        http: AsyncHTTPClient | None = None,
     ) -> None:
         self._machines_url = f"{base_url.rstrip('/')}/v1/apps/{urllib.parse.quote(app_name, safe='')}/machines"
         self._authorization = authorization(token)
@@ -53,7 +60,7 @@ class FlyClient:
         self._limit = limit
         self._is_closed = False
         self._fetching: set[asyncio.Future[HTTPResponse]] = set()
-        self._http = SimpleAsyncHTTPClient(force_instance=True, max_clients=MAX_CALLS)
+        self._http = http or SimpleAsyncHTTPClient(force_instance=True, max_clients=MAX_CALLS)
 
     async def close(self) -> None:
         """Give the connections back, calls on their way a moment later; calls made from now on raise ShuttingDown."""
@@ -187,7 +194,7 @@ class FlyClient:
             raise ShuttingDown("the server is shutting down; try again in a moment")
 
     async def _fetch(self, request: HTTPRequest) -> HTTPResponse:
-        """Fetch; a caller that is cancelled leaves a call that cannot be taken back, and nobody hears its end."""
+        """Fetch; the call of a caller that is cancelled goes on, as it cannot be taken back, and its end is ignored."""
         fetching = asyncio.ensure_future(self._http.fetch(request, raise_error=False))
         self._fetching.add(fetching)
         fetching.add_done_callback(self._fetching.discard)

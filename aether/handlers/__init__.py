@@ -1,1 +1,1 @@
-"""Thin Tornado handlers: check the door, decode, one call, encode."""
+"""Thin Tornado handlers: check Host and Origin, decode, one call, encode."""

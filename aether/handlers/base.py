@@ -1,4 +1,4 @@
-"""What all handlers share: who may come in, and errors → JSON."""
+"""What all handlers share: which requests are accepted, and errors → JSON."""
 
 import logging
 import urllib.parse
@@ -14,11 +14,11 @@ log = logging.getLogger(__name__)
 LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
-class Doors:
-    """Whose requests are let in, by `Host` (DNS rebinding) and `Origin` (cross-site WebSockets and calls).
+class OriginPolicy:
+    """Which requests are accepted, by `Host` (DNS rebinding) and `Origin` (cross-site WebSockets and calls).
 
-    Loopback names are ours with any port, so that an SSH port forward works; an origin is ours when it is the very
-    host that was asked, or one of `allowed_origins`.
+    Loopback names are accepted with any port, so that an SSH port forward works; an origin is accepted if it is the
+    very host that was asked, or one of `allowed_origins`.
     """
 
     def __init__(self, allowed_origins: Sequence[str], address: str = "127.0.0.1") -> None:
@@ -27,7 +27,7 @@ class Doors:
         self._hosts = frozenset(urllib.parse.urlsplit(origin).netloc for origin in self._origins)
 
     def check(self, host: str, origin: str | None) -> None:
-        """Raise NotAllowed unless both are ours; a request without an Origin is not from another site's page."""
+        """Raise NotAllowed unless both are accepted; a request without an Origin is not from another site's page."""
         host = host.lower()
         if _without_port(host) not in self._names and host not in self._hosts:
             raise NotAllowed(
@@ -47,20 +47,20 @@ class Doors:
 
 
 class BaseHandler(RequestHandler):
-    """A handler behind the doors, with the one error shape."""
+    """A handler behind the origin policy, with the one error shape."""
 
-    doors: Doors
+    policy: OriginPolicy
 
-    def take_doors(self, doors: Doors) -> None:
+    def set_policy(self, policy: OriginPolicy) -> None:
         """Take what every route hands down."""
-        self.doors = doors
+        self.policy = policy
 
-    initialize: Callable[..., None] = take_doors  # Tornado's own form: handlers below take more
+    initialize: Callable[..., None] = set_policy  # Tornado's own form: handlers below take more
 
     def prepare(self) -> None:
-        """Refuse what does not come from us, before anything else is looked at."""
+        """Refuse what the policy does not accept, before anything else is looked at."""
         try:
-            self.doors.check(self.request.headers.get("Host", ""), self.request.headers.get("Origin"))
+            self.policy.check(self.request.headers.get("Host", ""), self.request.headers.get("Origin"))
         except NotAllowed as error:
             log.warning("%s %s refused: %s", self.request.method, self.request.path, error)
             raise
@@ -71,7 +71,7 @@ class BaseHandler(RequestHandler):
             await answer
 
     def set_default_headers(self) -> None:
-        """Answers are data: not cached, not sniffed, not framed, never a document that may load something."""
+        """Have answers not cached, sniffed or framed, and never be a document that may load something."""
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
@@ -92,7 +92,7 @@ class BaseHandler(RequestHandler):
 
 
 class NotFoundHandler(BaseHandler):
-    """Everything that no route names."""
+    """Every path that no route names."""
 
     def prepare(self) -> None:
         """Refuse, whatever the method."""

@@ -1,25 +1,24 @@
 """REST: the life cycle of machines."""
 
 from aether import messages
-from aether.fleet import Fleet
-from aether.handlers.base import BaseHandler, Doors
-from aether.idle import idle_stop_at
-from aether.machines import Guest, Machine
+from aether.fleet.registry import Fleet
+from aether.handlers.base import BaseHandler, OriginPolicy
+from aether.machines import Machine, MachineSize
 
 
 class FleetHandler(BaseHandler):
     """A handler that serves machines."""
 
-    def initialize(self, doors: Doors, fleet: Fleet, idle_timeout_s: float, default_guest: Guest) -> None:
+    def initialize(self, policy: OriginPolicy, fleet: Fleet, idle_timeout_s: float, default_size: MachineSize) -> None:
         """Take what the route hands down."""
-        super().initialize(doors)
+        super().initialize(policy)
         self.fleet = fleet
         self.idle_timeout_s = idle_timeout_s
-        self.default_guest = default_guest
+        self.default_size = default_size
 
     def to_json(self, machine: Machine) -> dict[str, object]:
         """Return a machine's public form."""
-        return machine.to_json(idle_stop_at(machine, self.idle_timeout_s))
+        return machine.to_json(machine.idle_stop_at(self.idle_timeout_s))
 
 
 class MachinesHandler(FleetHandler):
@@ -31,7 +30,7 @@ class MachinesHandler(FleetHandler):
 
     async def post(self) -> None:
         """Create a machine; it boots after the answer."""
-        spec = messages.decode_create_machine(self.request.body, self.default_guest)
+        spec = messages.decode_create_machine(self.request.body, self.default_size)
         machine = await self.fleet.create(spec)
         self.set_status(201)
         self.set_header("Location", f"/machines/{machine.id}")

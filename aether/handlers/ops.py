@@ -7,17 +7,17 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from aether.fleet import Fleet
-from aether.handlers.base import BaseHandler, Doors
+from aether.fleet.registry import Fleet
+from aether.handlers.base import BaseHandler, OriginPolicy
 from aether.machines import MachineState
 
 
 class JsonHandler(BaseHandler):
     """A call that always answers the same: `/healthz`, `/openapi.json`."""
 
-    def initialize(self, doors: Doors, answer: dict[str, Any]) -> None:
+    def initialize(self, policy: OriginPolicy, answer: dict[str, Any]) -> None:
         """Take what the route hands down."""
-        super().initialize(doors)
+        super().initialize(policy)
         self.answer = answer
 
     async def get(self) -> None:
@@ -28,9 +28,9 @@ class JsonHandler(BaseHandler):
 class ReadyHandler(BaseHandler):
     """`/readyz`: whether requests for machines can be served."""
 
-    def initialize(self, doors: Doors, fleet: Fleet) -> None:
+    def initialize(self, policy: OriginPolicy, fleet: Fleet) -> None:
         """Take what the route hands down."""
-        super().initialize(doors)
+        super().initialize(policy)
         self.fleet = fleet
 
     async def get(self) -> None:
@@ -52,15 +52,15 @@ class FleetCollector(Collector):
         for state in MachineState:
             machines.add_metric([state.value], states.count(state))
         yield machines
-        yield GaugeMetricFamily("aether_terminals", "Open terminals", value=self._fleet.session_count())
+        yield GaugeMetricFamily("aether_terminals", "Open terminals", value=self._fleet.terminal_count())
 
 
 class MetricsHandler(BaseHandler):
     """`/metrics` in Prometheus' text format."""
 
-    def initialize(self, doors: Doors, registry: CollectorRegistry) -> None:
+    def initialize(self, policy: OriginPolicy, registry: CollectorRegistry) -> None:
         """Take what the route hands down."""
-        super().initialize(doors)
+        super().initialize(policy)
         self.registry = registry
 
     async def get(self) -> None:

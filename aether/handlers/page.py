@@ -8,7 +8,7 @@ from typing import Any
 
 from tornado.web import StaticFileHandler
 
-from aether.handlers.base import BaseHandler, Doors
+from aether.handlers.base import BaseHandler, OriginPolicy
 
 CDN = "https://cdn.jsdelivr.net/npm/@xterm/"
 
@@ -36,9 +36,9 @@ class Page:
 class PageHandler(BaseHandler):
     """`/terminal.html`."""
 
-    def initialize(self, doors: Doors, page: Page) -> None:
+    def initialize(self, policy: OriginPolicy, page: Page) -> None:
         """Take what the route hands down."""
-        super().initialize(doors)
+        super().initialize(policy)
         self.page = page
 
     async def get(self) -> None:
@@ -60,9 +60,9 @@ class RootHandler(BaseHandler):
 class XtermHandler(BaseHandler, StaticFileHandler):
     """`/xterm/…`: the files that npm installed, and nothing outside of them."""
 
-    def initialize(self, doors: Doors, path: str) -> None:  # type: ignore[override] # routes call it by keyword
+    def initialize(self, policy: OriginPolicy, path: str) -> None:  # type: ignore[override] # routes call it by keyword
         """Take what the route hands down."""
-        self.doors = doors
+        self.policy = policy
         StaticFileHandler.initialize(self, path)
 
     def set_extra_headers(self, path: str) -> Any:

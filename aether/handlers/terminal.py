@@ -1,4 +1,4 @@
-"""WebSocket ↔ TerminalSession."""
+"""The WebSocket of a terminal."""
 
 import asyncio
 import socket
@@ -9,11 +9,11 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler, WebSocketP
 
 from aether import messages
 from aether.errors import AetherError, InvalidMessage
-from aether.fleet import Fleet
-from aether.handlers.base import BaseHandler, Doors
-from aether.handlers.wire import WiredProtocol
+from aether.fleet.registry import Fleet
+from aether.handlers.base import BaseHandler, OriginPolicy
+from aether.handlers.websocket import DirectWebSocketProtocol
 from aether.messages import Ping, TerminalQuery
-from aether.sessions import TerminalSession
+from aether.terminals.terminal import Terminal
 
 NOT_SENT_BYTES = 16 * 1024
 CLOSE_PATIENCE_S = 20.0  # for a slow client to take the last output
@@ -25,12 +25,15 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
 
     query: TerminalQuery
 
-    def initialize(self, doors: Doors, fleet: Fleet, is_compressed: bool) -> None:
+    def initialize(
+        self, policy: OriginPolicy, fleet: Fleet, is_compressed: bool, close_patience_s: float = CLOSE_PATIENCE_S
+    ) -> None:
         """Take what the route hands down."""
-        super().initialize(doors)
+        super().initialize(policy)
         self.fleet = fleet
         self._is_compressed = is_compressed
-        self.session: TerminalSession | None = None
+        self._close_patience_s = close_patience_s
+        self.terminal: Terminal | None = None
         self._last_sent: asyncio.Future[None] | None = None
         self._complaint: asyncio.Future[None] | None = None
         self._pong: asyncio.Future[None] | None = None
@@ -48,7 +51,7 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         await super().get(machine_id)
 
     def check_origin(self, origin: str) -> bool:
-        """Say yes: `prepare` has looked at Host and Origin already."""
+        """Accept: `prepare` has checked Host and Origin already."""
         return True
 
     def get_compression_options(self) -> dict[str, Any] | None:
@@ -56,21 +59,21 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         return {} if self._is_compressed else None
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        """Return Tornado's protocol, on a wire of ours."""
+        """Return Tornado's protocol, on a stream of ours."""
         protocol = super().get_websocket_protocol()
-        return WiredProtocol(self, False, protocol.params) if isinstance(protocol, WebSocketProtocol13) else protocol
+        return DirectWebSocketProtocol(self, protocol.params) if isinstance(protocol, WebSocketProtocol13) else protocol
 
     def open(self, machine_id: str) -> None:
         """Open a shell; on a machine that is starting it waits. Errors come as a message and a close code."""
         self._tune()
         try:
-            self.session = self.fleet.open_terminal(machine_id, self, self.query)
+            self.terminal = self.fleet.open_terminal(machine_id, self, self.query)
         except AetherError as error:
             self.send(messages.error(error.message))
             self.end(error.ws_close, error.message)
 
     def _tune(self) -> None:
-        """Let no byte wait for more, and none lie in the kernel that the network does not take: Ctrl-C would wait."""
+        """Send each byte at once, and keep little in the kernel's buffer: what follows a Ctrl-C comes behind that."""
         self.set_nodelay(True)
         assert self.ws_connection is not None
         stream = self.ws_connection.stream
@@ -78,50 +81,50 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
             stream.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
 
     def on_message(self, message: str | bytes) -> None:
-        """Pass a message on; an invalid one is answered, and the shell lives on."""
-        if self.session is None:
+        """Pass a message on; an invalid one is answered, and the shell goes on."""
+        if self.terminal is None:
             return
         try:
             decoded = messages.decode_terminal(message)
             if isinstance(decoded, Ping):
                 self._answer(decoded.number)
             else:
-                self.session.feed(decoded)
+                self.terminal.feed(decoded)
         except InvalidMessage as error:
             where = f"{error.path}: " if error.path else ""
-            if self._complaint is None or self._complaint.done():  # not more of them than the client reads
+            if self._complaint is None or self._complaint.done():  # no more of them than the client reads
                 self._complaint = self.send(messages.error(f"Invalid message: {where}{error.message}"))
 
     def _answer(self, number: int) -> None:
-        """Show a client that it is heard, which is no activity; for who reads no answers there is but one."""
+        """Answer a ping, which is no activity; a client that reads no answers has at most one on its way."""
         self._heard = number
         if self._pong is None or self._pong.done():
-            waiting_bytes = 0 if self.session is None else self.session.waiting_bytes
+            waiting_bytes = 0 if self.terminal is None else self.terminal.waiting_bytes
             self._pong = self.send(messages.pong(number, waiting_bytes))
             if self._pong is not None:
                 self._pong.add_done_callback(lambda _: self._answer_after(number))
 
     def _answer_after(self, number: int) -> None:
-        """Answer what was asked while an answer waited for the client."""
+        """Answer the newest ping that came while an answer was on its way."""
         if self._heard != number:
             self._answer(self._heard)
 
     def on_close(self) -> None:
-        """Hang up the shell of a client that is gone."""
+        """End the terminal of a client that is gone."""
         if self._closing is not None:
             self._closing.cancel()
-        session, self.session = self.session, None  # a circle would keep its buffers until garbage is collected
-        if session is not None:
-            session.end(None)
+        terminal, self.terminal = self.terminal, None  # a circle would keep its buffers until garbage is collected
+        if terminal is not None:
+            terminal.end(None)
 
     def send(self, message: bytes) -> "asyncio.Future[None] | None":
         """Send one message; None when the client is gone."""
-        if not isinstance(self.ws_connection, WiredProtocol) or self.ws_connection.is_closing():
+        if not isinstance(self.ws_connection, DirectWebSocketProtocol) or self.ws_connection.is_closing():
             return None
         try:
             if self._is_compressed:
                 sent = self.write_message(message)
-                sent.add_done_callback(lambda done: done.cancelled() or done.exception())  # on_close tells of it
+                sent.add_done_callback(lambda done: done.cancelled() or done.exception())  # on_close follows
             else:
                 sent = self.ws_connection.send_text(message)
         except (StreamClosedError, WebSocketClosedError):
@@ -139,4 +142,4 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
             self.close(code, text)
         else:
             self._last_sent.add_done_callback(lambda _: self.close(code, text))
-            self._closing = asyncio.get_running_loop().call_later(CLOSE_PATIENCE_S, self.close, code, text)
+            self._closing = asyncio.get_running_loop().call_later(self._close_patience_s, self.close, code, text)

@@ -1,29 +1,23 @@
-"""ReceiveWindow: the flow control of one SSH channel (RFC 4254, section 5.2), in our hands instead of asyncssh's.
-
-asyncssh grants the whole window again at the first bytes it delivers, drawn or not, and once more at each resume
-while old bytes still wait in its buffer. With grants that follow the client's screen, one number bounds everything.
-`_init_recv_window` and `_recv_window` are asyncssh's own names (2.x); `tests/ssh/test_window.py` notices a change.
-"""
+"""ReceiveWindow: the flow control of one SSH channel (RFC 4254, section 5.2), driven by what the client has drawn."""
 
 import asyncssh
-from asyncssh.constants import MSG_CHANNEL_WINDOW_ADJUST
-from asyncssh.packet import UInt32
+
+from aether.ssh import internals
 
 
 class ReceiveWindow:
-    """What the far side of a channel may send; it starts with the window the channel was opened with."""
+    """How much the far side of a channel may send; it begins as the window the channel was opened with."""
 
     def __init__(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
         self._channel = channel
-        channel._init_recv_window = 0  # asyncssh grants what is missing to half of this: nothing
+        internals.stop_automatic_grants(channel)
 
     @property
     def left(self) -> int:
         """How many bytes the far side may still send."""
-        return self._channel._recv_window
+        return internals.window_left(self._channel)
 
     def grant(self, size: int) -> None:
-        """Let the far side send `size` bytes more; a channel that is closing gets nothing."""
+        """Let the far side send `size` bytes more; does nothing on a channel that is closing."""
         if size and not self._channel.is_closing():
-            self._channel._recv_window += size
-            self._channel.send_packet(MSG_CHANNEL_WINDOW_ADJUST, UInt32(size))
+            internals.adjust_window(self._channel, size)

@@ -11,12 +11,12 @@ from pathlib import Path
 import asyncssh
 
 from aether.emulator.api import Emulator
-from aether.fleet import Fleet
+from aether.fleet.assembly import FleetOptions, assemble
 from aether.fly.answers import FlyMachine
 from aether.fly.client import FlyClient
-from aether.fly.config import Birth, SshNetwork, fly_name
-from aether.machines import Guest, Machine
-from aether.reconcile import Reconciler
+from aether.fly.operations import Operations
+from aether.fly.template import MachineTemplate, SshNetwork, fly_name
+from aether.machines import Machine, MachineSize
 from aether.ssh.keys import make_host_key, public_text
 
 
@@ -36,17 +36,17 @@ async def fleet_once(folder: Path, size: int) -> dict[str, float]:
     await emulator.start()
     filler = FlyClient(emulator.url, "bench", "T")
     key = asyncssh.generate_private_key("ssh-ed25519")
-    birth = Birth("default", "image", 8, "coder", public_text(key), SshNetwork("public", "127.0.0.1"))
+    template = MachineTemplate("default", "image", 8, "coder", public_text(key), SshNetwork("public", "127.0.0.1"))
     host_key = make_host_key()
     for number in range(size):
         machine = a_machine(number, host_key.public)
-        await filler.create(fly_name(machine), "", birth.config(machine, host_key.private))
+        await filler.create(fly_name(machine), "", template.config(machine, host_key.private))
         if number % 100 == 0:
             print(f"\r  creating {number}/{size} ", end="", flush=True)
     await filler.close()
     client = CountingClient(emulator.url, "bench", "T")
-    many = Fleet(client, birth, key, "", size, 1)
-    reconciler = Reconciler(many, client, "default")
+    assembly = assemble(Operations(client), template, key, FleetOptions(max_machines=size))
+    many, reconciler = assembly.fleet, assembly.reconciler
     gc.collect()
     tracemalloc.start()
     await reconciler.reconcile()
@@ -81,7 +81,7 @@ class CountingClient(FlyClient):
 
 def a_machine(number: int, host_public_key: str) -> Machine:
     """Return machine `number`."""
-    guest = Guest("shared", 1, 512)
+    size = MachineSize("shared", 1, 512)
     now = time.time()
     name = f"bench-{number}"
-    return Machine(str(uuid.uuid4()), name, "iad", "image", guest, now, now, now, 30000 + number, host_public_key)
+    return Machine(str(uuid.uuid4()), name, "iad", "image", size, now, now, now, 30000 + number, host_public_key)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from benchlib.wire import Wire
+from benchlib.wire import DirectStream
 
 KEPT_BYTES = 64 * 1024
 PROMPT = b"bench>> "
@@ -33,7 +33,7 @@ class Terminal:
         self._lost_reason = ""
 
     @property
-    def wire(self) -> Wire | None:
+    def wire(self) -> DirectStream | None:
         """What is read, where there is a descriptor to read."""
         raise NotImplementedError
 

@@ -15,7 +15,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from benchlib.terminal import Terminal
 from benchlib.websocket import TEXT, WebSocket
-from benchlib.wire import Wire
+from benchlib.wire import DirectStream
 
 ACK_BYTES = 32 * 1024
 COLS, ROWS = 120, 40
@@ -41,10 +41,10 @@ class PtyTerminal(Terminal):
         finally:
             os.close(slave)
         self.pid = self._process.pid
-        self._wire = Wire(self._master, self.show, self.lose)
+        self._wire = DirectStream(self._master, self.show, self.lose)
 
     @property
-    def wire(self) -> Wire:
+    def wire(self) -> DirectStream:
         """The PTY's master."""
         return self._wire
 
@@ -140,7 +140,7 @@ class SocketTerminal(Terminal):
         self.socket = await WebSocket.connect(url, self.message, self.lose, is_compressed)
 
     @property
-    def wire(self) -> Wire:
+    def wire(self) -> DirectStream:
         """The socket."""
         return self.socket.wire
 

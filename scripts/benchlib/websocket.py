@@ -1,4 +1,4 @@
-"""A lean WebSocket client (RFC 6455, 7692) on a `Wire`: no library in the figures, no reading ahead."""
+"""A lean WebSocket client (RFC 6455, 7692) on a `DirectStream`: no library in the figures, no reading ahead."""
 
 import asyncio
 import base64
@@ -9,7 +9,7 @@ import urllib.parse
 import zlib
 from collections.abc import Callable
 
-from benchlib.wire import Wire
+from benchlib.wire import DirectStream
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 FIN = 0x80
@@ -38,7 +38,7 @@ class WebSocket:
         self._parts: list[bytes] = []
         self._kind = 0
         self._inflate: Callable[[bytes], bytes] | None = None
-        self.wire = Wire(sock.fileno(), self._received, lost)
+        self.wire = DirectStream(sock.fileno(), self._received, lost)
 
     @classmethod
     async def connect(

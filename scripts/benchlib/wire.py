@@ -9,7 +9,7 @@ READ_BYTES = 64 * 1024
 SLICES_A_SECOND = 50
 
 
-class Wire:
+class DirectStream:
     """Reads and writes one non-blocking descriptor: a socket or the master of a PTY.
 
     Nothing is read ahead: while the pace is used up the descriptor is not polled, its kernel buffer fills, and the far

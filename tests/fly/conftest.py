@@ -9,6 +9,7 @@ from tornado.web import Application, RequestHandler
 
 from aether.emulator.api import Emulator
 from aether.fly.client import FlyClient
+from tests.fly_client import InterceptedFlyClient
 
 
 class Script(RequestHandler):
@@ -62,7 +63,7 @@ def fly(io_loop):
 
 @pytest.fixture
 def scripted_client(io_loop, fly):
-    client = FlyClient(fly.url, "my app", "T", fly.pause)
+    client = InterceptedFlyClient(fly.url, "my app", "T", fly.pause)
     yield client
     io_loop.run_sync(client.close)
 

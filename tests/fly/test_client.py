@@ -87,11 +87,12 @@ async def test_a_fly_that_drops_every_connection_is_unreachable(fly, scripted_cl
 
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
-async def test_a_fly_that_does_not_answer_is_a_timeout(fly, scripted_client, monkeypatch):
+async def test_a_fly_that_does_not_answer_is_a_timeout():
     """Every call has a time-out. (A port that accepts and never answers cannot be made faster than this.)"""
-    monkeypatch.setattr(scripted_client, "_http", HangingHttp())
+    client = FlyClient("http://127.0.0.1:9", "app", "T", http=HangingHttp())
     with pytest.raises(ProviderTimeout):
-        await scripted_client.create("name", "", {})
+        await client.create("name", "", {})
+    await client.close()
 
 
 class HangingHttp:

@@ -1,13 +1,15 @@
-"""The doors: whose requests are let in."""
+"""base: which requests are accepted, and errors."""
 
 import json
 
 import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.web import Application
 from tornado.websocket import websocket_connect
 
 from aether.errors import NotAllowed
-from aether.handlers.base import BaseHandler, Doors
+from aether.handlers.base import BaseHandler, OriginPolicy
+from aether.handlers.machines import MachinesHandler
 
 PROXY = "https://aether.example.com"
 
@@ -25,7 +27,7 @@ PROXY = "https://aether.example.com"
 )
 def test_our_own_names_are_let_in(host, origin):
     """Loopback with any port (SSH forwards), and the reverse proxy's origin."""
-    Doors([PROXY]).check(host, origin)
+    OriginPolicy([PROXY]).check(host, origin)
 
 
 @pytest.mark.parametrize(
@@ -47,17 +49,17 @@ def test_our_own_names_are_let_in(host, origin):
 def test_other_names_are_not(host, origin):
     """DNS rebinding shows in Host, another site's page in Origin."""
     with pytest.raises(NotAllowed, match="AETHER_ALLOWED_ORIGINS"):
-        Doors([PROXY]).check(host, origin)
+        OriginPolicy([PROXY]).check(host, origin)
 
 
 def test_the_address_that_is_listened_on_is_ours():
     """`--address 127.0.0.2` is loopback, too."""
-    Doors([], "127.0.0.2").check("127.0.0.2:8080", "http://127.0.0.2:8080")
+    OriginPolicy([], "127.0.0.2").check("127.0.0.2:8080", "http://127.0.0.2:8080")
 
 
-def test_every_route_is_behind_the_doors(aether):
+def test_every_route_is_behind_the_origin_policy(aether):
     """A handler that forgets to inherit is a failing test."""
-    assert all(issubclass(handler, BaseHandler) for _, handler, _ in aether._routes())
+    assert all(issubclass(handler, BaseHandler) for _, handler, _ in aether.routes())
 
 
 @pytest.mark.gen_test
@@ -111,13 +113,28 @@ async def test_half_an_upgrade_is_refused_in_the_one_error_shape(call, headers):
     assert (response.code, json.loads(response.body)["error"]["code"]) == (400, "invalid_message")
 
 
-@pytest.mark.gen_test
-@pytest.mark.logs_warnings
-async def test_a_bug_answers_500_in_the_one_error_shape_and_tells_no_secrets(aether, call, monkeypatch, caplog):
-    """The traceback is in the log, not in the answer. (There is no known bug to provoke.)"""
-    monkeypatch.setattr(aether.fleet, "list", lambda: 1 / 0)
-    response = await call("GET", "/machines")
-    assert response.code == 500
-    assert json.loads(response.body)["error"]["code"] == "internal_error"
-    assert b"ZeroDivisionError" not in response.body
-    assert "ZeroDivisionError" in caplog.text
+class Defective:
+    """A fleet with a bug."""
+
+    def list(self):
+        raise ZeroDivisionError("a secret")
+
+
+class TestDefect:
+    """Where the fleet has a bug: there is no known one to provoke."""
+
+    @pytest.fixture
+    def app(self):
+        given = {"policy": OriginPolicy([]), "fleet": Defective(), "idle_timeout_s": 600, "default_size": None}
+        return Application([("/machines", MachinesHandler, given)])
+
+    @pytest.mark.gen_test
+    @pytest.mark.logs_warnings
+    async def test_a_bug_answers_500_in_the_one_error_shape_and_tells_no_secrets(self, call, caplog):
+        """The traceback is in the log, not in the answer."""
+        response = await call("GET", "/machines")
+        assert response.code == 500
+        assert json.loads(response.body)["error"]["code"] == "internal_error"
+        assert b"ZeroDivisionError" not in response.body
+        assert b"secret" not in response.body
+        assert "ZeroDivisionError" in caplog.text

@@ -7,6 +7,7 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import websocket_connect
 
+from aether.settings import load
 from tests.processes import alive, below, guest
 
 PROMPT = "coder@aether:~$ "
@@ -147,7 +148,7 @@ async def test_files_are_there_again_after_stop_and_start(machine, terminal, cal
 
 @pytest.mark.gen_test
 async def test_a_delete_closes_the_terminal_with_4404(machine, terminal, call):
-    """Terminals close before the machine goes."""
+    """MachineTerminals close before the machine goes."""
     box = await machine()
     tty = await terminal(box["id"])
     await tty.until(PROMPT)
@@ -175,9 +176,9 @@ async def test_a_machine_that_dies_under_its_terminals_tells_them_all(aether, ma
     one, two = await terminal(box["id"]), await terminal(box["id"])
     await one.until(PROMPT)
     await two.until(PROMPT)
-    await one.type("kill -9 -1\n" if aether._emulator.sandboxed else f"kill -9 {guest_pid()}\n")
+    await one.type("kill -9 -1\n" if aether.emulator.sandboxed else f"kill -9 {guest_pid()}\n")
     assert {await one.until_closed(), await two.until_closed()} <= {1000, 4410, 4502}
-    await aether.sweeper.sweep()
+    await aether.housekeeping.sweep()
 
 
 @pytest.mark.gen_test
@@ -202,7 +203,7 @@ async def test_a_machine_cannot_read_the_key_that_opens_all_machines(aether, set
     """Under bubblewrap the state folder is hidden."""
     tty = await terminal((await machine())["id"])
     await tty.until(PROMPT)
-    if not aether._emulator.sandboxed:
+    if not aether.emulator.sandboxed:
         pytest.skip("bubblewrap does not work here")
     key = settings.state_dir / "ssh_key"
     assert key.exists()
@@ -314,24 +315,26 @@ async def test_a_long_paste_arrives_whole(machine, terminal):
     await tty.until(hashlib.sha256(data.encode()).hexdigest())
 
 
-@pytest.mark.gen_test
 @pytest.mark.parametrize("compression", ["off", "on"])
-async def test_messages_are_compressed_where_both_sides_want_that(
-    aether, app, io_loop, machine, base_url, monkeypatch, compression
-):
+class TestCompression:
     """For thin lines; off unless it is set, as it costs the server time for every key."""
-    box = await machine()
-    for rule in app.wildcard_router.rules:
-        if "is_compressed" in (rule.target_kwargs or {}):
-            monkeypatch.setitem(rule.target_kwargs, "is_compressed", compression == "on")
-    url = f"{base_url.replace('http', 'ws', 1)}/machines/{box['id']}/terminal"
-    connection = await websocket_connect(url, compression_options={})
-    assert ("permessage-deflate" in connection.headers.get("Sec-WebSocket-Extensions", "")) == (compression == "on")
-    await connection.write_message(json.dumps({"type": "input", "data": "seq 1 2000; echo done-$((1+1))\n"}))
-    text = ""
-    while "done-2" not in text:
-        text += json.loads(await connection.read_message())["data"]
-    assert "\r\n".join(str(n) for n in range(1, 2001)) in text
-    connection.close()
-    while await connection.read_message() is not None:
-        pass
+
+    @pytest.fixture
+    def settings(self, server_environ, compression):
+        return load(["--compression", compression], server_environ)
+
+    @pytest.mark.gen_test
+    async def test_messages_are_compressed_where_both_sides_want_that(self, machine, base_url, compression):
+        """RFC 7692; what they say stays the same."""
+        url = f"{base_url.replace('http', 'ws', 1)}/machines/{(await machine())['id']}/terminal"
+        connection = await websocket_connect(url, compression_options={})
+        is_compressed = "permessage-deflate" in connection.headers.get("Sec-WebSocket-Extensions", "")
+        assert is_compressed == (compression == "on")
+        await connection.write_message(json.dumps({"type": "input", "data": "seq 1 2000; echo done-$((1+1))\n"}))
+        text = ""
+        while "done-2" not in text:
+            text += json.loads(await connection.read_message())["data"]
+        assert "\r\n".join(str(n) for n in range(1, 2001)) in text
+        connection.close()
+        while await connection.read_message() is not None:
+            pass

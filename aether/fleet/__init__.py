@@ -1,0 +1,1 @@
+"""The fleet: the machines aether manages, from their creation to their destruction."""

@@ -1,0 +1,1 @@
+"""Terminals: the shells that users open, and the clients attached to them."""

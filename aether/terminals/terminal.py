@@ -1,0 +1,180 @@
+"""Terminal: what a user opens: a shell in a machine, and the client attached to it.
+
+Why its path is as it is, by `scripts/bench.py` (each kept because it paid there):
+- One SSH connection a machine, a channel a terminal: the key exchange and the fork, some 200 ms, are paid once.
+- aes-gcm before chacha20, one packet a key, reads that asyncssh need not copy again and again: `ssh`.
+- Frames read and written by `handlers.websocket`, keys checked by a compiled validator: `messages`.
+- What leads to the next write comes first, what is only noted comes after it.
+- The SSH window follows the client's screen, and the kernel keeps little: Ctrl-C in a flood is answered at once, where
+  OpenSSH's own client at 200 KB/s first shows seconds of old output: `attachment`, `flow`, `handlers.terminal`.
+- A flood is slowed while a user types in another terminal of the machine: the SSH server that both share answers the
+  key first: `flow.TypingPriority`.
+- Collections of garbage are rare and spare what was there at the start: `server.py`.
+uvloop takes nothing off an echo any more: half of what is left is Python, a quarter the waking of processes.
+JSON text frames add 8 % to the bytes of text, and little to the time: the protocol stays as it is.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from aether.errors import AetherError, LimitExceeded, MachineNotRunning, SshError
+from aether.messages import Ack, Input, Resize, TerminalQuery
+from aether.ssh.connection import Pty
+from aether.ssh.pool import ConnectionPool
+from aether.terminals.attachment import Attachment, Client
+from aether.terminals.flow import START_WINDOW_BYTES, TypingPriority
+from aether.terminals.shell import Activity, ShellSession
+
+log = logging.getLogger(__name__)
+
+MAX_PENDING_INPUT_BYTES = 8 << 20
+DIAGNOSES = 3
+DIAGNOSIS_PAUSE_S = 0.5
+
+
+class TerminalMachine(Protocol):
+    """What a terminal needs of its machine."""
+
+    @property
+    def activity(self) -> Activity:
+        """Where input and output are noted."""
+
+    async def until_running(self) -> None:
+        """Return once the machine runs; raise MachineNotRunning if it will not."""
+
+    def ended_error(self) -> AetherError | None:
+        """Return why a machine has no terminals any more, None while it runs."""
+
+    async def check(self) -> None:
+        """Ask the provider for the machine's state now; raise AetherError if it does not say."""
+
+
+class Terminal:
+    """One terminal, from the WebSocket's opening to whichever end closes first.
+
+    Args:
+        client: gets the messages.
+        query: the first size, and whether the client has lost an earlier shell.
+        machine: where the shell runs.
+        pool: the machine's SSH connections.
+        typing: who types on the machine, for all its terminals.
+        on_end: called once, when the terminal is over.
+        pause: how to wait between two questions to the provider.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        query: TerminalQuery,
+        machine: TerminalMachine,
+        pool: ConnectionPool,
+        typing: TypingPriority,
+        on_end: Callable[["Terminal"], None],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._machine = machine
+        self._pool = pool
+        self._is_reconnect = query.is_reconnect
+        self._on_end = on_end
+        self._pause = pause
+        self.attachment = Attachment(client, typing)
+        self.shell = ShellSession(query.size, machine.activity, self.attachment, self)
+        self._task: asyncio.Task[None] | None = None  # opens the shell, later finds out why it is gone
+        self._is_lost = False  # the channel closed while that task ran
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # From the client.
+
+    def open(self) -> None:
+        """Begin to open the shell; input that comes before it runs is kept for it."""
+        self._task = asyncio.create_task(self._open(), name="open terminal")
+
+    def feed(self, message: Input | Resize | Ack) -> None:
+        """Pass on what the client sent."""
+        if isinstance(message, Ack):
+            self.attachment.acknowledged(message.bytes)
+        elif self.over.done() or self.shell.is_closing():
+            return
+        elif isinstance(message, Resize):
+            self.shell.resize(message)
+        else:
+            self.shell.type(message.data)
+            self.attachment.typed()
+            if self.shell.waiting_bytes > MAX_PENDING_INPUT_BYTES:
+                self.end(LimitExceeded("the program in the terminal does not read its input; reconnect and paste less"))
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much input waits here for the shell to take it; a window's worth more may wait on the machine."""
+        return self.shell.waiting_bytes
+
+    def end(self, error: AetherError | None, reason: str = "") -> None:
+        """End the terminal: tell the client why and hang up the shell. A second call does nothing."""
+        if self.over.done():
+            return
+        self.over.set_result(None)
+        self.attachment.end(error, reason)
+        self.shell.close()
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+        self._on_end(self)
+
+    async def wait_ended(self) -> None:
+        """Wait until no task of the terminal is left but the caller; call after `end`."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            await asyncio.wait([self._task])
+
+    async def _open(self) -> None:
+        try:
+            await self._machine.until_running()
+            size = self.shell.size
+            await self._pool.open_shell(lambda: self.shell, Pty(size.cols, size.rows, START_WINDOW_BYTES))
+            if self._is_lost:
+                await self._end_lost()
+        except MachineNotRunning as error:
+            self.end(error)
+        except AetherError as error:  # perhaps the machine stopped
+            self.end(await self._diagnose() or error)
+        except Exception:
+            log.exception("a terminal could not be opened")
+            self.end(AetherError("the server failed to open a terminal; its log says why"))
+
+    # From the shell.
+
+    def shell_started(self) -> None:
+        """Tell the client; a shell that writes nothing yet is one, too: from now on keys reach it."""
+        self.attachment.announce(self._is_reconnect)
+
+    def shell_closed(self) -> None:
+        """End the terminal with the machine's reason or the shell's, or find out why the connection was lost."""
+        error = self._machine.ended_error()
+        if error is not None or self.shell.has_exited:
+            self.end(error, self.shell.exit_reason)
+        elif self._task is not None and not self._task.done():
+            self._is_lost = True  # the task that opens the shell goes on from there
+        else:
+            self._task = asyncio.create_task(self._end_lost(), name="find out why a shell is gone")
+
+    async def _end_lost(self) -> None:
+        """End a terminal whose shell was killed or whose connection broke, perhaps because its machine stopped."""
+        error = await self._diagnose()
+        if error is None and not self.shell.exit_reason:
+            error = SshError("the connection to the machine was lost; reconnect for a new session")
+        self.end(error, self.shell.exit_reason)
+
+    async def _diagnose(self) -> AetherError | None:
+        """Return why a machine's shell is gone that did not exit, None if only the connection was lost.
+
+        Fly may notice the end of a machine later than we do, so it is asked up to DIAGNOSES times.
+        """
+        for number in range(DIAGNOSES):
+            if number:
+                await self._pause(DIAGNOSIS_PAUSE_S)
+            with contextlib.suppress(AetherError):
+                await self._machine.check()
+            if (error := self._machine.ended_error()) is not None:
+                return error
+        return None

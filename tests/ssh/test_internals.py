@@ -1,0 +1,161 @@
+"""ssh.internals: what asyncssh does not document, on the versions that `pyproject.toml` allows."""
+
+import asyncio
+
+import asyncssh
+import pytest
+
+from aether.ssh import internals
+from tests.timelapse import Timelapse
+
+INTERVAL_S = 100
+
+
+class Echo(asyncssh.SSHServerSession):
+    """A shell that says what it hears."""
+
+    def connection_made(self, chan):
+        self._channel = chan
+
+    def shell_requested(self):
+        return True
+
+    def data_received(self, data, datatype):
+        self._channel.write(data)
+
+
+class Server(asyncssh.SSHServer):
+    """Accepts every user."""
+
+    def begin_auth(self, username):
+        return False
+
+    def session_requested(self):
+        return Echo()
+
+
+class Reader(asyncssh.SSHClientSession):
+    """Collects output."""
+
+    def __init__(self):
+        self.text, self._came = b"", asyncio.Event()
+
+    def data_received(self, data, datatype):
+        self.text += data
+        self._came.set()
+
+    async def until(self, sentinel):
+        while sentinel not in self.text:
+            self._came.clear()
+            await self._came.wait()
+
+
+class Writes:
+    """Stands before a connection's transport, and notes what is written to it."""
+
+    def __init__(self, transport):
+        self._transport, self.noted = transport, []
+
+    def write(self, data):
+        self.noted.append(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name):
+        return getattr(self._transport, name)
+
+
+@pytest.fixture
+def connect(io_loop):
+    """`await connect(tuned=True)` → a connection, a channel with an echo, and its reader."""
+    opened = []
+
+    async def make(is_tuned=True):
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        server = await asyncssh.listen(
+            "127.0.0.1", 0, server_factory=Server, server_host_keys=[key], encoding=None, line_editor=False
+        )
+        connection = await asyncssh.connect(
+            "127.0.0.1",
+            server.get_port(),
+            username="u",
+            known_hosts=None,
+            config=None,
+            agent_path=None,
+            client_keys=None,
+            encryption_algs=["aes128-gcm@openssh.com"],
+            keepalive_interval=INTERVAL_S,
+        )
+        opened.extend([connection, server])
+        if is_tuned:
+            internals.tune(connection)
+        channel, reader = await connection.create_session(Reader, encoding=None)
+        return connection, channel, reader
+
+    yield make
+
+    async def close():
+        for one in opened:
+            one.close()
+            await one.wait_closed()
+
+    io_loop.run_sync(close)
+
+
+async def writes_of_a_key(connection, channel, reader):
+    """Return how often the connection writes for one key."""
+    connection._transport = writes = Writes(connection._transport)
+    channel.write(b"x")
+    await reader.until(b"x")
+    return len(writes.noted)
+
+
+@pytest.mark.gen_test
+async def test_a_key_is_one_packet(connect):
+    """asyncssh's MSG_IGNORE before each is for ciphers in CBC mode, which aether does not offer."""
+    assert await writes_of_a_key(*await connect()) == 1
+    assert await writes_of_a_key(*await connect(is_tuned=False)) == 2  # else there is nothing left to spare
+
+
+@pytest.mark.gen_test
+async def test_a_connection_that_is_used_is_asked_for_a_sign_of_life_all_the_same(connect):
+    """The timer is not made anew for each packet; any packet counts as an answer."""
+    connection, channel, reader = await connect()
+    timer = connection._keepalive_timer
+    assert timer is not None
+    connection._keepalive_count = 2  # requests without an answer
+    channel.write(b"x")
+    await reader.until(b"x")
+    assert connection._keepalive_timer is timer
+    assert connection._keepalive_count == 0
+
+
+@pytest.mark.gen_test
+async def test_a_silent_connection_is_asked_at_the_interval(connect, eventually):
+    """asyncssh's own timer goes on."""
+    lapse = Timelapse(asyncio.get_running_loop())
+    connection, _, _ = await connect()
+    connection._transport = writes = Writes(connection._transport)
+    await lapse.elapse(INTERVAL_S - 1)
+    assert not writes.noted
+    await lapse.elapse(2)
+    await eventually(lambda: writes.noted)
+
+
+@pytest.mark.gen_test
+async def test_reads_are_no_larger_than_asyncssh_can_parse_cheaply(connect):
+    """asyncio's selector transport has this name for it."""
+    connection, _, _ = await connect()
+    assert connection._transport.max_size == internals.READ_BYTES
+
+
+@pytest.mark.gen_test
+async def test_a_window_is_adjusted_by_us_only(connect):
+    """asyncssh keeps its count, and the far side hears of ours; tests/ssh/test_window floods it."""
+    _, channel, reader = await connect()
+    before = internals.window_left(channel)
+    internals.stop_automatic_grants(channel)
+    channel.write(b"x" * 1000)
+    await reader.until(b"x" * 1000)
+    assert internals.window_left(channel) == before - 1000
+    internals.adjust_window(channel, 500)
+    assert internals.window_left(channel) == before - 500

@@ -1,0 +1,233 @@
+"""What the tests of terminals hold by hand: a client, an SSH channel, a machine and its connections."""
+
+import asyncio
+import json
+
+import pytest
+
+from aether.errors import AetherError
+from aether.messages import Resize, TerminalQuery
+from aether.terminals.attachment import Attachment
+from aether.terminals.flow import TypingPriority
+from aether.terminals.shell import ShellSession
+from aether.terminals.terminal import Terminal
+
+
+class Client:
+    """A client whose connection takes messages when the test says so."""
+
+    def __init__(self):
+        self.said, self.ended, self.unsent = [], None, []
+
+    def send(self, message):
+        self.said.append(json.loads(message))
+        self.unsent.append(asyncio.get_running_loop().create_future())
+        return self.unsent[-1]
+
+    def end(self, code, reason):
+        self.ended = (code, reason)
+
+    async def drain(self):
+        for sent in self.unsent:
+            sent.done() or sent.set_result(None)
+        await asyncio.sleep(0)
+
+    @property
+    def text(self):
+        return "".join(message.get("data", "") for message in self.said)
+
+
+class Window:
+    """Counts what the shell was granted."""
+
+    granted = 0
+
+    def grant(self, size):
+        self.granted += size
+
+
+class Channel:
+    """Notes what is done to the SSH channel. (A real one cannot be held half full; real ones: tests/test_data_path.)"""
+
+    def __init__(self):
+        self.done, self.written, self.unread, self.is_closed = [], b"", 0, False
+
+    def is_closing(self):
+        return self.is_closed
+
+    async def wait_closed(self):
+        pass
+
+    def write(self, data):
+        self.written += data
+
+    def get_write_buffer_size(self):
+        return self.unread
+
+    def change_terminal_size(self, cols, rows):
+        self.done.append((cols, rows))
+
+    def send_signal(self, name):
+        self.done.append(name)
+
+    def abort(self):
+        self.done.append("abort")
+
+
+class Activity:
+    """Hears of input and output."""
+
+    def __init__(self):
+        self.heard = []
+
+    def note_input(self):
+        self.heard.append("input")
+
+    def note_output(self):
+        self.heard.append("output")
+
+
+class Machine:
+    """A machine whose end the test decides: `error` is known at once, `diagnosis` after `checks_needed` questions."""
+
+    def __init__(self):
+        self.activity = Activity()
+        self.error = self.diagnosis = self.refusal = None
+        self.checks, self.checks_needed = 0, 1
+
+    async def until_running(self):
+        if self.refusal is not None:
+            raise self.refusal
+
+    def ended_error(self):
+        return self.error
+
+    async def check(self):
+        self.checks += 1
+        if self.diagnosis is not None and self.checks >= self.checks_needed:
+            self.error = self.diagnosis
+
+
+class Pool:
+    """Opens shells on the test's channel; `on_open(shell)` is what becomes of one while it opens."""
+
+    def __init__(self, channel):
+        self.channel, self.shell, self.is_closed = channel, None, False
+        self.on_open = ShellSession.session_started
+
+    async def open_shell(self, factory, pty):
+        self.shell = factory()
+        self.shell.connection_made(self.channel)
+        self.on_open(self.shell)
+
+    async def close(self):
+        self.is_closed = True
+
+
+class Pause:
+    """Counts the pauses, and makes none."""
+
+    count = 0
+
+    async def __call__(self, seconds):
+        self.count += 1
+
+
+class Owner:
+    """What a shell belongs to, where the test is about the shell only."""
+
+    def __init__(self):
+        self.heard = []
+
+    def shell_started(self):
+        self.heard.append("started")
+
+    def shell_closed(self):
+        self.heard.append("closed")
+
+
+@pytest.fixture
+def client():
+    return Client()
+
+
+@pytest.fixture
+def window():
+    return Window()
+
+
+@pytest.fixture
+def channel():
+    return Channel()
+
+
+@pytest.fixture
+def machine():
+    return Machine()
+
+
+@pytest.fixture
+def pool(channel):
+    return Pool(channel)
+
+
+@pytest.fixture
+def pause():
+    return Pause()
+
+
+@pytest.fixture
+def owner():
+    return Owner()
+
+
+@pytest.fixture
+def make_attachment(client, window):
+    """`make_attachment(typing)` → an attachment of the client to a shell that writes as the window allows."""
+
+    def make(typing=None):
+        attachment = Attachment(client, typing or TypingPriority())
+        attachment.begin(window)
+        return attachment
+
+    return make
+
+
+@pytest.fixture
+def start_shell(client, channel, machine, owner):
+    """`start_shell()` → a shell that runs, with the options of ShellSession."""
+
+    def make(is_started=True, **options):
+        attachment = Attachment(client, TypingPriority())
+        shell = ShellSession(Resize(80, 24), machine.activity, attachment, owner, **options)
+        shell.connection_made(channel)
+        if is_started:
+            shell.session_started()
+            channel.done.clear()
+        return shell
+
+    return make
+
+
+@pytest.fixture
+def open_terminal(client, machine, pool, pause):
+    """`await open_terminal()` → a terminal whose shell runs, unless the machine or the pool decide otherwise."""
+
+    async def make(is_reconnect=False):
+        query = TerminalQuery(Resize(80, 24), is_reconnect)
+        terminal = Terminal(client, query, machine, pool, TypingPriority(), lambda terminal: None, pause)
+        terminal.open()
+        await terminal.wait_ended()  # its task: the opening
+        pool.channel.done.clear()
+        return terminal
+
+    return make
+
+
+def failing(error: AetherError):
+    """Return what a pool does when it cannot open a shell."""
+
+    def fail(shell):
+        raise error
+
+    return fail

@@ -1,0 +1,54 @@
+"""machine_terminals: how the end of a machine reaches its terminals."""
+
+import asyncio
+
+import pytest
+
+from aether.errors import MachineNotRunning, MachineStopped
+from aether.messages import Resize, TerminalQuery
+from aether.terminals.machine_terminals import MachineTerminals
+from tests.terminals.conftest import Client
+from tests.timelapse import Timelapse
+
+QUERY = TerminalQuery(Resize(80, 24), is_reconnect=False)
+
+
+@pytest.fixture
+def terminals(machine, pool, pause):
+    return MachineTerminals(machine, pool, pause)
+
+
+@pytest.mark.gen_test
+async def test_a_terminal_on_a_machine_that_will_not_run_is_refused_and_forgotten(terminals, machine, client):
+    """4409, and nothing is left."""
+    machine.refusal = MachineNotRunning("no")
+    terminal = terminals.open(client, QUERY)
+    assert len(terminals) == 1
+    await terminal.wait_ended()
+    assert (client.ended[0], len(terminals)) == (4409, 0)
+
+
+@pytest.mark.gen_test
+async def test_ending_the_terminals_tells_all_of_them(terminals, pool):
+    """Also those that still wait; then the connections are closed."""
+    clients = [Client(), Client()]
+    for client in clients:
+        terminals.open(client, QUERY)
+    await terminals.end(MachineStopped("Machine stopped by user."))
+    assert [client.ended[0] for client in clients] == [4410, 4410]
+    assert len(terminals) == 0
+    assert pool.is_closed
+
+
+@pytest.mark.gen_test
+async def test_a_machine_that_does_not_close_its_terminals_is_not_waited_for_longer_than_said(terminals, client):
+    """It may be frozen."""
+    lapse = Timelapse(asyncio.get_running_loop())
+    terminal = terminals.open(client, QUERY)
+    await terminal.wait_ended()  # its opening
+    ending = asyncio.ensure_future(terminals.end(MachineStopped("Machine stopped by user."), 3))
+    await lapse.elapse(2)
+    assert client.ended is None
+    await lapse.elapse(2)
+    await ending
+    assert client.ended[0] == 4410
