@@ -38,7 +38,7 @@ def main() -> None:
         sys.exit(_complain(str(error), 2))
     _configure_log(settings.log_format)
     _allow_descriptors()
-    os.environ.setdefault("LOGNAME", "aether")  # asyncssh asks who we are, in vain where a container's user has no name
+    os.environ.setdefault("LOGNAME", "aether")  # asyncssh needs a user name, which a container's user may lack
     sys.exit(asyncio.run(serve(settings)))
 
 

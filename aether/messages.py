@@ -106,7 +106,7 @@ class Ack(NamedTuple):
 
 @dataclass(frozen=True)
 class Ping:
-    """The client wants to know whether it is still heard, and how long the way is."""
+    """The client checks that the connection works, and measures the round trip."""
 
     number: int
 
@@ -193,7 +193,7 @@ def output(data: bytes) -> bytes:
 
 
 def pong(number: int, waiting_bytes: int) -> bytes:
-    """Encode the answer to a ping, and to all before it; `waiting_bytes` of input are not taken by the shell yet."""
+    """Encode the answer to a ping and to all before it; the shell has not taken `waiting_bytes` of input yet."""
     return b'{"type":"pong","number":%d,"waiting":%d}' % (number, waiting_bytes)
 
 
@@ -203,7 +203,7 @@ def error(message: str) -> bytes:
 
 
 def reconnected() -> bytes:
-    """Encode the PRD's word to a client that lost its shell."""
+    """Encode the PRD's message to a client that lost its shell."""
     message = "Connection lost. Reconnected — new session."
     return json.dumps({"type": "reconnected", "message": message}, ensure_ascii=False).encode()
 

@@ -23,7 +23,7 @@ FLY_BASE_URL = "https://api.machines.dev"
 
 
 class SettingsError(Exception):
-    """The settings do not make sense together; the text has one line for each thing to mend."""
+    """The settings do not make sense together; the text has one line for each problem."""
 
 
 def _setting(env: str, default: Any, help: str, parse: Callable[[str], Any] = str, **extra: Any) -> Any:

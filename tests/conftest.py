@@ -27,10 +27,10 @@ from aether.settings import Settings, load
 from tests.fly_client import InterceptedFlyClient
 from tests.patience import patient
 from tests.ports import Slot
+from tests.screen import BRACKETED_PASTE
 
 pytest_plugins = ["tests.grouping", "tests.summary", "tests.watchdog"]
 
-BRACKETED_PASTE = re.compile(r"\x1b\[\?2004(h|l\r)")  # readline's, around each prompt
 ROOT = Path(__file__).parent.parent
 PULL_S, BUILD_S = 600, 1800  # the first within the second; Python is compiled
 MACHINE_IMAGE = "registry.fly.io/app/base:latest"  # what the tests' machines have in their config

@@ -26,11 +26,11 @@ from aether.ssh.connection import Pty
 from aether.ssh.keys import make_host_key, public_text
 from aether.ssh.pool import ConnectionPool
 from aether.terminals.flow import START_WINDOW_BYTES
+from tests.screen import Screen
 
 BASE = Path(__file__).parent.parent / "infra/images/base"
 PROMPT = "coder@aether:~$ "
 AWKWARD = {"QUOTES": """it's "quoted" `so` $HOME""", "LINES": "one\ntwo\n", "WIDE": "grüße-日本語", "EMPTY": ""}
-BRACKETED_PASTE = re.compile(r"\x1b\[\?2004(h|l\r?)")
 
 
 def loopback_family():
@@ -45,29 +45,11 @@ def loopback_family():
 FAMILY = loopback_family()
 
 
-class Screen(asyncssh.SSHClientSession):
-    """A shell's output, read until a sentinel."""
-
-    def __init__(self):
-        self._text, self._came = "", asyncio.Event()
-        self.is_closed = asyncio.Event()
-
-    def connection_made(self, chan):
-        self.chan = chan
-
-    def data_received(self, data, datatype):
-        self._text = BRACKETED_PASTE.sub("", self._text + data.decode())
-        self._came.set()
-
-    def connection_lost(self, exc):
-        self.is_closed.set()
+class Prompted(Screen):
+    """A shell that has a prompt."""
 
     async def until(self, sentinel=PROMPT):
-        while sentinel not in self._text:
-            self._came.clear()
-            await self._came.wait()
-        seen, _, self._text = self._text.partition(sentinel)
-        return seen
+        return await super().until(sentinel)
 
     async def begin(self, command, sign):
         """Type a command and wait for what it prints; the command's own echo must not have that."""
@@ -206,7 +188,7 @@ def terminal(link):
     """`await terminal()` → a terminal at its first prompt."""
 
     async def open_one(cols=80, rows=24, on=None, **options):
-        screen = Screen()
+        screen = Prompted()
         await (on or link(**options)).open_shell(lambda: screen, Pty(cols, rows, START_WINDOW_BYTES))
         await screen.until()
         return screen

@@ -72,5 +72,5 @@ def assemble(
         return MachineLifecycle(machine, operations, pool, clock, options.last_output_s)
 
     fleet = Fleet(creation, lifecycle, tombstones, options.max_machines, options.max_terminals)
-    reconciler = Reconciler(fleet, operations, creation, tombstones, template.deployment, clock)
+    reconciler = Reconciler(fleet, operations, creation, template.deployment, clock)
     return Assembly(fleet, reconciler, tombstones)

@@ -120,7 +120,7 @@ class MachineLifecycle:
     # What Fly says.
 
     async def check(self) -> None:
-        """Read this one machine at Fly now, and take over what it says."""
+        """Read this one machine at Fly now, and adopt what it says."""
         if self.is_busy():
             return
         entered = self.status.changes
@@ -129,7 +129,7 @@ class MachineLifecycle:
             await self.observe(fly)
 
     async def observe(self, fly: FlyMachine | None) -> None:
-        """Take over what Fly says of a machine with no transition of ours: it may have stopped, or be gone (None)."""
+        """Adopt what Fly says of a machine with no transition of ours: it may have stopped, or be gone (None)."""
         if self.is_busy():
             return
         self.status.is_gone = fly is None

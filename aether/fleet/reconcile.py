@@ -17,7 +17,6 @@ from aether.errors import AetherError, MachineNotFound, ProviderError
 from aether.fleet.creation import MachineCreation, is_original
 from aether.fleet.lifecycle import MachineLifecycle
 from aether.fleet.registry import Fleet
-from aether.fleet.tombstones import Tombstones
 from aether.fly import template
 from aether.fly.answers import FlyMachine
 from aether.fly.operations import Operations
@@ -43,14 +42,12 @@ class Reconciler:
         fleet: Fleet,
         operations: Operations,
         creation: MachineCreation,
-        tombstones: Tombstones,
         deployment: str,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._fleet = fleet
         self._operations = operations
         self._creation = creation
-        self._tombstones = tombstones
         self._deployment = deployment
         self._clock = clock
         self._missed: dict[str, int] = {}
@@ -106,7 +103,7 @@ class Reconciler:
             self._adopt(fly)
 
     def _is_unwanted(self, fly: FlyMachine) -> bool:
-        return self._creation.is_orphan(fly) or fly.id in self._tombstones
+        return self._creation.is_orphan(fly) or self._fleet.has_destroyed(fly.id)
 
     def _adopt(self, fly: FlyMachine) -> None:
         machine = machine_from_fly(fly, self._clock())

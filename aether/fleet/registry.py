@@ -106,6 +106,10 @@ class Fleet:
         self.forget(machine_id)
         log.info("machine %s destroyed", machine_id)
 
+    def has_destroyed(self, fly_id: str) -> bool:
+        """Return whether a Fly machine was one of ours that was destroyed, though a list may still show it."""
+        return fly_id in self._tombstones
+
     def forget(self, machine_id: str) -> None:
         """Drop a machine that is gone."""
         self._machines.pop(machine_id, None)

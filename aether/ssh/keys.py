@@ -1,4 +1,4 @@
-"""The keys a machine is born with, and the one key that opens all of them."""
+"""The SSH keys machines are created with, and the private key that opens all of them."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ ALGORITHM = "ssh-ed25519"
 
 @dataclass(frozen=True)
 class HostKey:
-    """A machine's SSH host key: we make the machine, so we make its key and can pin it."""
+    """A machine's SSH host key: aether creates the machine, so it makes the key and can pin it."""
 
     private: str
     public: str

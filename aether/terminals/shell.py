@@ -119,7 +119,7 @@ class ShellSession(asyncssh.SSHClientSession[bytes]):
             self.channel.write(pending)
 
     def close(self) -> None:
-        """Hang up the shell, and close its channel; the owner hears no more of it. A second call does nothing."""
+        """Hang up the shell, and close its channel; the owner is told nothing more. A second call does nothing."""
         if self._owner is None:
             return
         self._owner = None  # a circle would keep the buffers until garbage is collected

@@ -72,14 +72,26 @@ def running(aether, until_state):
     return create
 
 
+async def from_outside(aether, what, machine, state):
+    """Have Fly start or stop a machine, as its dashboard would, and see that done."""
+    await getattr(aether.client, what)(machine.fly_machine_id)
+    await aether.client.wait(machine.fly_machine_id, state, 30)
+
+
+async def assert_settled(aether, machine, ours, theirs):
+    """The machine comes to rest in the state asked for, here and at Fly."""
+    await aether.fleet.find(machine.id).settled()
+    assert machine.state == ours
+    assert (await aether.client.get(machine.fly_machine_id)).state == theirs
+
+
 @pytest.mark.gen_test
 async def test_a_machine_stopped_from_outside_is_noticed_and_its_terminal_told(aether, running, terminal):
     """Somebody used the Fly dashboard."""
     made = await running()
     tty = await terminal(made.id)
     await tty.until(PROMPT)
-    await aether.client.stop(made.fly_machine_id)
-    await aether.client.wait(made.fly_machine_id, "stopped", 30)
+    await from_outside(aether, "stop", made, "stopped")
     await aether.reconciler.reconcile()
     assert made.state == "stopped"
     assert await tty.until_closed() == 4410
@@ -92,8 +104,7 @@ async def test_a_machine_started_from_outside_runs_again(aether, running, until_
     made = await running()
     aether.fleet.stop(made.id, "by user")
     await until_state(made.id, "stopped")
-    await aether.client.start(made.fly_machine_id)
-    await aether.client.wait(made.fly_machine_id, "started", 30)
+    await from_outside(aether, "start", made, "started")
     await aether.reconciler.reconcile()
     assert made.state == "running"
 
@@ -355,12 +366,9 @@ async def test_a_machine_started_just_now_on_one_server_is_not_stopped_by_anothe
 async def test_a_start_is_right_even_if_the_machine_was_stopped_from_outside_a_moment_ago(aether, running, until_state):
     """No sweep has come by: what we believe is checked before nothing is done."""
     made = await running()
-    await aether.client.stop(made.fly_machine_id)
-    await aether.client.wait(made.fly_machine_id, "stopped", 30)
+    await from_outside(aether, "stop", made, "stopped")
     aether.fleet.start(made.id)
-    await aether.fleet.find(made.id).settled()
-    assert made.state == "running"
-    assert (await aether.client.get(made.fly_machine_id)).state == "started"
+    await assert_settled(aether, made, "running", "started")
 
 
 @pytest.mark.gen_test
@@ -369,12 +377,9 @@ async def test_a_stop_is_right_even_if_the_machine_was_started_from_outside_a_mo
     made = await running()
     aether.fleet.stop(made.id, "by user")
     await until_state(made.id, "stopped")
-    await aether.client.start(made.fly_machine_id)
-    await aether.client.wait(made.fly_machine_id, "started", 30)
+    await from_outside(aether, "start", made, "started")
     aether.fleet.stop(made.id, "by user")
-    await aether.fleet.find(made.id).settled()
-    assert made.state == "stopped"
-    assert (await aether.client.get(made.fly_machine_id)).state == "stopped"
+    await assert_settled(aether, made, "stopped", "stopped")
 
 
 @pytest.mark.gen_test
@@ -397,8 +402,7 @@ async def test_a_reading_that_never_ends_does_not_keep_idle_machines_running(aet
     """The sweep compares all machines at once, and not for ever."""
     first, other = await running(), await running()
     clock.now += 600
-    await aether.client.stop(first.fly_machine_id)
-    await aether.client.wait(first.fly_machine_id, "stopped", 30)
+    await from_outside(aether, "stop", first, "stopped")
     asked = asyncio.Event()
 
     async def get(fly_id):

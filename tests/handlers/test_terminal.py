@@ -13,18 +13,28 @@ from tests.processes import alive, below, guest
 PROMPT = "coder@aether:~$ "
 
 
+@pytest.fixture
+def at_prompt(machine, terminal):
+    """`await at_prompt()` → a terminal at the prompt of a new machine."""
+
+    async def open_terminal():
+        tty = await terminal((await machine())["id"])
+        await tty.until(PROMPT)
+        return tty
+
+    return open_terminal
+
+
 @pytest.mark.gen_test
-async def test_a_terminal_opened_while_the_machine_starts_waits_for_its_prompt(machine, terminal):
+async def test_a_terminal_opened_while_the_machine_starts_waits_for_its_prompt(at_prompt):
     """No polling: connect right after POST."""
-    tty = await terminal((await machine())["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt()
 
 
 @pytest.mark.gen_test
-async def test_a_command_runs_as_coder_on_a_256_colour_terminal(machine, terminal):
+async def test_a_command_runs_as_coder_on_a_256_colour_terminal(at_prompt, terminal):
     """Input goes in, output comes out; TERM, user and home are right."""
-    tty = await terminal((await machine())["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt()
     assert await tty.run('echo "$TERM $USER $HOSTNAME $((6*7))"') == "xterm-256color coder aether 42\n"
 
 
@@ -48,28 +58,25 @@ async def test_a_resize_and_keys_sent_before_the_shell_is_there_are_not_lost(mac
 
 
 @pytest.mark.gen_test
-async def test_characters_of_every_width_arrive_whole(machine, terminal):
+async def test_characters_of_every_width_arrive_whole(at_prompt):
     """UTF-8 both ways, also when the shell writes it byte by byte."""
-    tty = await terminal((await machine())["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt()
     assert await tty.run("echo 'żółw 日本 🐢'") == "żółw 日本 🐢\n"
     slow = r"""for b in e6 97 a5 f0 9f 90 a2; do printf "\x$b"; done; echo"""
     assert await tty.run(slow) == "日🐢\n"
 
 
 @pytest.mark.gen_test
-async def test_bytes_that_are_no_utf_8_are_shown_as_such_and_disturb_nothing_after(machine, terminal):
+async def test_bytes_that_are_no_utf_8_are_shown_as_such_and_disturb_nothing_after(at_prompt):
     """Invalid bytes become U+FFFD."""
-    tty = await terminal((await machine())["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt()
     assert await tty.run(r"printf 'a\xff\xfeb\n'") == "a\ufffd\ufffdb\n"
 
 
 @pytest.mark.gen_test
-async def test_an_invalid_message_is_answered_and_the_shell_lives_on(machine, terminal):
+async def test_an_invalid_message_is_answered_and_the_shell_lives_on(at_prompt):
     """One bad message costs nothing."""
-    tty = await terminal((await machine())["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt()
     for bad in ("{", "[]", '{"type":"resize","cols":0,"rows":1}', b"\xff\x00"):
         await tty.connection.write_message(bad, binary=isinstance(bad, bytes))
     assert await tty.run("echo alive") == "alive\n"
@@ -94,10 +101,9 @@ async def test_a_ping_is_answered_behind_the_keys_before_it_and_is_no_activity(m
 
 
 @pytest.mark.gen_test
-async def test_a_pong_says_how_much_input_still_waits(machine, terminal):
+async def test_a_pong_says_how_much_input_still_waits(at_prompt):
     """So that a client pastes no faster than the program in the terminal reads."""
-    tty = await terminal((await machine())["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt()
     await tty.type("stty raw; sleep 1000\n")
     await tty.until("sleep 1000\r\n")
     for _ in range(3):
@@ -109,10 +115,9 @@ async def test_a_pong_says_how_much_input_still_waits(machine, terminal):
 
 
 @pytest.mark.gen_test
-async def test_exit_closes_with_1000_after_the_last_output(machine, terminal):
+async def test_exit_closes_with_1000_after_the_last_output(at_prompt):
     """A plain exit is a normal closure, with the status as reason."""
-    tty = await terminal((await machine())["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt()
     await tty.type("seq 20000; exit 3\n")
     assert await tty.until_closed() == 1000
     assert "20000\r\n" in tty.text
@@ -199,10 +204,9 @@ def guest_pid():
 
 
 @pytest.mark.gen_test
-async def test_a_machine_cannot_read_the_key_that_opens_all_machines(aether, settings, machine, terminal):
+async def test_a_machine_cannot_read_the_key_that_opens_all_machines(at_prompt, aether, settings):
     """Under bubblewrap the state folder is hidden."""
-    tty = await terminal((await machine())["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt()
     if not aether.emulator.sandboxed:
         pytest.skip("bubblewrap does not work here")
     key = settings.state_dir / "ssh_key"
@@ -211,11 +215,10 @@ async def test_a_machine_cannot_read_the_key_that_opens_all_machines(aether, set
 
 
 @pytest.mark.gen_test
-async def test_the_server_s_own_environment_is_out_of_a_machine_s_reach(machine, terminal, monkeypatch):
+async def test_the_server_s_own_environment_is_out_of_a_machine_s_reach(at_prompt, monkeypatch):
     """Whatever the secret is called."""
     monkeypatch.setenv("GITHUB_TOKEN", "hunter2")
-    tty = await terminal((await machine())["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt()
     assert await tty.run("cat /proc/$PPID/environ | tr '\\0' '\\n' | grep -c hunter2") == "0\n"
 
 
@@ -300,10 +303,9 @@ async def test_a_bad_query_is_refused_before_the_upgrade(machine, base_url, quer
 
 
 @pytest.mark.gen_test
-async def test_a_long_paste_arrives_whole(machine, terminal):
+async def test_a_long_paste_arrives_whole(at_prompt):
     """A mebibyte in one message, multi-byte characters and all."""
-    tty = await terminal((await machine())["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt()
     await tty.type("stty raw -echo; head -c 1048576 | sha256sum; stty sane\n")
     await tty.until("sane\r\n")
     text = "héllo wörld 日本\n" * 55000

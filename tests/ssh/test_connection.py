@@ -64,35 +64,20 @@ class Session(asyncssh.SSHClientSession):
 
 
 @pytest.fixture
-def connect(io_loop):
-    """`await connect(open_timeout_s)` → a Connection to such a server, and the events that let it open and read."""
-    opened = []
+def slow(connect):
+    """`await slow(open_timeout_s)` → a Connection to such a server, and the events that let it open and read."""
 
     async def make(open_timeout_s=OPEN_TIMEOUT_S):
         opens, hears = asyncio.Event(), asyncio.Event()
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        server = await asyncssh.listen(
-            "127.0.0.1", 0, server_host_keys=[key], server_factory=lambda: Slow(opens, hears)
-        )
-        options = {"username": "u", "known_hosts": None, "config": None, "agent_path": None, "client_keys": None}
-        ssh = await asyncssh.connect("127.0.0.1", server.get_port(), **options)
-        opened.extend([ssh, server])
-        return Connection(ssh, open_timeout_s), opens, hears
+        return Connection(await connect(lambda: Slow(opens, hears)), open_timeout_s), opens, hears
 
-    yield make
-
-    async def close():
-        for one in opened:
-            one.close()
-            await one.wait_closed()
-
-    io_loop.run_sync(close)
+    return make
 
 
 @pytest.mark.gen_test
-async def test_a_channel_that_comes_too_late_is_closed_and_belongs_to_no_session(connect, eventually):
+async def test_a_channel_that_comes_too_late_is_closed_and_belongs_to_no_session(slow, eventually):
     """Its session may have another one by then: keys would go to one shell or the other."""
-    connection, opens, hears = await connect(open_timeout_s=0.1)
+    connection, opens, hears = await slow(open_timeout_s=0.1)
     session = Session()
     assert await connection.open(lambda: session, PTY) is None
     assert connection.is_full
@@ -103,9 +88,9 @@ async def test_a_channel_that_comes_too_late_is_closed_and_belongs_to_no_session
 
 
 @pytest.mark.gen_test
-async def test_a_channel_that_comes_in_time_is_its_session_s(connect):
+async def test_a_channel_that_comes_in_time_is_its_session_s(slow):
     """And the connection is used from then on until it closes."""
-    connection, opens, hears = await connect()
+    connection, opens, hears = await slow()
     hears.set()
     opens.set()
     session = Session()
@@ -118,9 +103,9 @@ async def test_a_channel_that_comes_in_time_is_its_session_s(connect):
 
 
 @pytest.mark.gen_test
-async def test_a_shell_that_does_not_start_on_its_channel_is_an_error(connect, eventually):
+async def test_a_shell_that_does_not_start_on_its_channel_is_an_error(slow, eventually):
     """The session has that channel, and must not get a second one."""
-    connection, opens, hears = await connect()
+    connection, opens, hears = await slow()
     lapse = Timelapse(asyncio.get_running_loop())
     opens.set()
     session = Session()

@@ -6,6 +6,7 @@ import asyncssh
 import pytest
 
 from aether.ssh import internals
+from tests.ssh.conftest import OpenServer
 from tests.timelapse import Timelapse
 
 INTERVAL_S = 100
@@ -22,16 +23,6 @@ class Echo(asyncssh.SSHServerSession):
 
     def data_received(self, data, datatype):
         self._channel.write(data)
-
-
-class Server(asyncssh.SSHServer):
-    """Accepts every user."""
-
-    def begin_auth(self, username):
-        return False
-
-    def session_requested(self):
-        return Echo()
 
 
 class Reader(asyncssh.SSHClientSession):
@@ -65,40 +56,17 @@ class Writes:
 
 
 @pytest.fixture
-def connect(io_loop):
-    """`await connect(tuned=True)` → a connection, a channel with an echo, and its reader."""
-    opened = []
+def tuned(connect):
+    """`await tuned()` → a connection, a channel with an echo, and its reader."""
 
     async def make(is_tuned=True):
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        server = await asyncssh.listen(
-            "127.0.0.1", 0, server_factory=Server, server_host_keys=[key], encoding=None, line_editor=False
-        )
-        connection = await asyncssh.connect(
-            "127.0.0.1",
-            server.get_port(),
-            username="u",
-            known_hosts=None,
-            config=None,
-            agent_path=None,
-            client_keys=None,
-            encryption_algs=["aes128-gcm@openssh.com"],
-            keepalive_interval=INTERVAL_S,
-        )
-        opened.extend([connection, server])
+        options = {"encryption_algs": ["aes128-gcm@openssh.com"], "keepalive_interval": INTERVAL_S}
+        connection = await connect(lambda: OpenServer(Echo), **options)
         if is_tuned:
             internals.tune(connection)
-        channel, reader = await connection.create_session(Reader, encoding=None)
-        return connection, channel, reader
+        return connection, *await connection.create_session(Reader, encoding=None)
 
-    yield make
-
-    async def close():
-        for one in opened:
-            one.close()
-            await one.wait_closed()
-
-    io_loop.run_sync(close)
+    return make
 
 
 async def writes_of_a_key(connection, channel, reader):
@@ -110,16 +78,16 @@ async def writes_of_a_key(connection, channel, reader):
 
 
 @pytest.mark.gen_test
-async def test_a_key_is_one_packet(connect):
+async def test_a_key_is_one_packet(tuned):
     """asyncssh's MSG_IGNORE before each is for ciphers in CBC mode, which aether does not offer."""
-    assert await writes_of_a_key(*await connect()) == 1
-    assert await writes_of_a_key(*await connect(is_tuned=False)) == 2  # else there is nothing left to spare
+    assert await writes_of_a_key(*await tuned()) == 1
+    assert await writes_of_a_key(*await tuned(is_tuned=False)) == 2  # else there is nothing left to spare
 
 
 @pytest.mark.gen_test
-async def test_a_connection_that_is_used_is_asked_for_a_sign_of_life_all_the_same(connect):
+async def test_a_connection_that_is_used_is_asked_for_a_sign_of_life_all_the_same(tuned):
     """The timer is not made anew for each packet; any packet counts as an answer."""
-    connection, channel, reader = await connect()
+    connection, channel, reader = await tuned()
     timer = connection._keepalive_timer
     assert timer is not None
     connection._keepalive_count = 2  # requests without an answer
@@ -130,10 +98,10 @@ async def test_a_connection_that_is_used_is_asked_for_a_sign_of_life_all_the_sam
 
 
 @pytest.mark.gen_test
-async def test_a_silent_connection_is_asked_at_the_interval(connect, eventually):
+async def test_a_silent_connection_is_asked_at_the_interval(tuned, eventually):
     """asyncssh's own timer goes on."""
     lapse = Timelapse(asyncio.get_running_loop())
-    connection, _, _ = await connect()
+    connection, _, _ = await tuned()
     connection._transport = writes = Writes(connection._transport)
     await lapse.elapse(INTERVAL_S - 1)
     assert not writes.noted
@@ -142,16 +110,16 @@ async def test_a_silent_connection_is_asked_at_the_interval(connect, eventually)
 
 
 @pytest.mark.gen_test
-async def test_reads_are_no_larger_than_asyncssh_can_parse_cheaply(connect):
+async def test_reads_are_no_larger_than_asyncssh_can_parse_cheaply(tuned):
     """asyncio's selector transport has this name for it."""
-    connection, _, _ = await connect()
+    connection, _, _ = await tuned()
     assert connection._transport.max_size == internals.READ_BYTES
 
 
 @pytest.mark.gen_test
-async def test_a_window_is_adjusted_by_us_only(connect):
+async def test_a_window_is_adjusted_by_us_only(tuned):
     """asyncssh keeps its count, and the far side hears of ours; tests/ssh/test_window floods it."""
-    _, channel, reader = await connect()
+    _, channel, reader = await tuned()
     before = internals.window_left(channel)
     internals.stop_automatic_grants(channel)
     channel.write(b"x" * 1000)

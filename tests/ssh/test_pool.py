@@ -13,33 +13,12 @@ from aether.errors import ProviderTimeout, SshError
 from aether.ssh.connection import Pty
 from aether.ssh.keys import make_host_key, public_text
 from aether.ssh.pool import CIPHERS, ConnectionPool
+from tests.screen import Screen
+from tests.ssh.conftest import OpenServer
 
 WINDOW = 128 * 1024
 PTY = Pty(80, 24, WINDOW)
 USER = "root" if os.getuid() == 0 else os.environ.get("USER", "")
-
-
-class Screen(asyncssh.SSHClientSession):
-    """Collects a shell's output."""
-
-    def __init__(self):
-        self.text, self._came = "", asyncio.Event()
-        self.is_closed = asyncio.Event()
-
-    def connection_made(self, chan):
-        self.chan = chan
-
-    def data_received(self, data, datatype):
-        self.text += data.decode()
-        self._came.set()
-
-    def connection_lost(self, exc):
-        self.is_closed.set()
-
-    async def until(self, sentinel):
-        while sentinel not in self.text:
-            self._came.clear()
-            await self._came.wait()
 
 
 @pytest.fixture
@@ -109,9 +88,9 @@ async def test_a_terminal_on_a_real_openssh_server(start_sshd, make_pool, port):
     screen = Screen()
     channel = await make_pool().open_shell(lambda: screen, Pty(101, 31, WINDOW))
     channel.write(b"stty size; echo $TERM $LANG; echo done-$((1+1))\n")
-    await screen.until("done-2")
-    assert "31 101" in screen.text
-    assert "xterm-256color C.UTF-8" in screen.text
+    seen = await screen.until("done-2")
+    assert "31 101" in seen
+    assert "xterm-256color C.UTF-8" in seen
     channel.close()
     await channel.wait_closed()
 
@@ -187,7 +166,7 @@ async def test_terminals_that_wait_for_a_dead_server_all_give_up_together(make_p
 async def test_a_connecting_that_is_cancelled_leaves_no_connection_whenever_it_is(host_key, user_key):
     """A page that is closed meanwhile. (A server in this event loop: then its turns are few, and all can be tried.)"""
     key = asyncssh.import_private_key(host_key.private)
-    server = await asyncssh.listen("127.0.0.1", 0, server_host_keys=[key], server_factory=OpenDoor)
+    server = await asyncssh.listen("127.0.0.1", 0, server_host_keys=[key], server_factory=OpenServer)
     turns, is_connected = 0, False
     while not is_connected:
         pool = ConnectionPool(lambda: ("127.0.0.1", server.get_port()), USER, user_key, host_key.public)
@@ -202,13 +181,6 @@ async def test_a_connecting_that_is_cancelled_leaves_no_connection_whenever_it_i
         await pool.close()
     server.close()
     await server.wait_closed()
-
-
-class OpenDoor(asyncssh.SSHServer):
-    """Accepts every user."""
-
-    def begin_auth(self, username):
-        return False
 
 
 @pytest.mark.gen_test

@@ -6,6 +6,7 @@ import asyncssh
 import pytest
 
 from aether.ssh.window import ReceiveWindow
+from tests.ssh.conftest import OpenServer
 
 WINDOW = 64 * 1024
 
@@ -28,7 +29,7 @@ class Flood(asyncssh.SSHServerSession):
 
     def go_on(self):
         while not self.is_blocked.is_set():
-            self.chan.write("y" * 1024)
+            self.chan.write(b"y" * 1024)
             self.written += 1024
 
     def pause_writing(self):
@@ -59,36 +60,14 @@ class Reader(asyncssh.SSHClientSession):
 
 
 @pytest.fixture
-def flooded(io_loop):
+def flooded(connect):
     """`await flooded()` → a client's end of a channel whose far end floods it."""
-    opened = []
-
-    class Server(asyncssh.SSHServer):
-        def begin_auth(self, username):
-            return False
-
-        def session_requested(self):
-            return Flood()
 
     async def start():
-        server = await asyncssh.listen(
-            "127.0.0.1", 0, server_factory=Server, server_host_keys=[asyncssh.generate_private_key("ssh-ed25519")]
-        )
-        opened.append(server)
-        options = {"known_hosts": None, "config": None, "agent_path": None, "client_keys": None, "username": "u"}
-        connection = await asyncssh.connect("127.0.0.1", server.get_port(), **options)
-        opened.append(connection)
-        channel, reader = await connection.create_session(Reader, encoding=None, window=WINDOW)
-        return channel, reader
+        connection = await connect(lambda: OpenServer(Flood))
+        return await connection.create_session(Reader, encoding=None, window=WINDOW)
 
-    yield start
-
-    async def close():
-        for one in reversed(opened):
-            one.close()
-            await one.wait_closed()
-
-    io_loop.run_sync(close)
+    return start
 
 
 @pytest.mark.gen_test
