@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from tornado.web import Application
 
 from aether import __version__, openapi
-from aether.emulator.api import Emulator
-from aether.emulator.containers import ENGINES
+from aether.emulator.runtimes.base import Isolation
+from aether.emulator.server import Emulator
 from aether.fleet import Fleet
 from aether.fly.client import FlyClient
 from aether.fly.config import Birth, SshNetwork
@@ -105,10 +105,12 @@ class Aether:
         """Say in a few words where machines are."""
         if self._emulator is None:
             return f"machines are in the Fly app {self._settings.fly_app_name}"
-        if self._settings.emulator_runtime in ENGINES:
+        isolation = self._emulator.isolation
+        if isolation is Isolation.CONTAINER:
             kind = f"containers of {self._settings.emulator_runtime}"
             return f"no Fly account is configured, so machines are {kind} on this computer"
-        kept = "separated by bubblewrap, which is no security sandbox" if self._emulator.sandboxed else "no sandbox"
+        is_isolated = isolation is Isolation.NAMESPACES
+        kept = "separated by bubblewrap, which is no security sandbox" if is_isolated else "no sandbox"
         return f"no Fly account is configured, so machines are local processes on this computer ({kept})"
 
     def _health(self) -> dict[str, Any]:
@@ -116,8 +118,8 @@ class Aether:
         return {
             "status": "ok",
             "provider": "local" if emulator else "fly",
-            "sandboxed": emulator.sandboxed if emulator else None,
-            "contained": self._settings.emulator_runtime in ENGINES if emulator else None,
+            "sandboxed": emulator.isolation is not Isolation.NONE if emulator else None,
+            "contained": emulator.isolation is Isolation.CONTAINER if emulator else None,
         }
 
     def _doors(self) -> Doors:

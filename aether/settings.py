@@ -15,11 +15,13 @@ from typing import Any
 
 import platformdirs
 
+from aether.emulator.runtimes.base import FAST, RUNTIMES
 from aether.errors import InvalidMessage
 from aether.machines import SSH_PORTS, Guest
 from aether.messages import check_guest
 
 FLY_BASE_URL = "https://api.machines.dev"
+_RUNTIMES = [info for info in RUNTIMES if info.name != FAST]  # of fast machines no terminal can be opened
 
 
 class SettingsError(Exception):
@@ -125,8 +127,8 @@ class Settings:
     emulator_runtime: str = _setting(
         "AETHER_EMULATOR_RUNTIME",
         "auto",
-        "local machines run in: `auto`, `bwrap`, `plain`, `sshd` (bwrap, OpenSSH), `podman` or `docker` (their image)",
-        _one_of("auto", "bwrap", "plain", "sshd", "podman", "docker"),
+        f"what local machines run in: {', '.join(f'`{info.name}` ({info.description})' for info in _RUNTIMES)}",
+        _one_of(*(info.name for info in _RUNTIMES)),
     )
     compression: str = _setting(
         "AETHER_COMPRESSION", "off", "`on`: compress terminal messages, for thin lines", _one_of("off", "on")

@@ -19,7 +19,7 @@ def below(name: str = "", argument: str = "", pid: int | None = None) -> list[ps
 
 def guest() -> psutil.Process:
     """Return the supervisor of the one machine that runs below us; a child of it looks like one until its exec."""
-    found = below("python", "aether.emulator.guest")
+    found = below("python", "aether.emulator.guest.supervisor")
     pids, first = {process.pid for process in found}, []
     for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):

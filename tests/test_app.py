@@ -4,7 +4,7 @@ import asyncssh
 import pytest
 
 from aether.app import Aether
-from aether.emulator.api import EmulatorError
+from aether.emulator.errors import EmulatorError
 from aether.errors import ProviderError
 from aether.messages import MAX_INPUT_CHARS
 from aether.settings import load
@@ -47,7 +47,7 @@ async def test_stopping_stops_the_local_machines(aether, machine, until_state):
 @pytest.mark.logs_warnings
 async def test_a_fly_that_refuses_the_token_refuses_the_start(tmp_path, io_loop):
     """The error names the setting, and nothing is left open."""
-    from aether.emulator.api import Emulator
+    from aether.emulator.server import Emulator
 
     emulator = Emulator(state_dir=tmp_path / "fly", token="right")
     await emulator.start()

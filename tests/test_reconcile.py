@@ -9,8 +9,8 @@ import pytest
 
 from aether import reconcile
 from aether.app import Aether
-from aether.emulator.api import Emulator
 from aether.emulator.options import Options
+from aether.emulator.server import Emulator
 from aether.fleet import Fleet
 from aether.fly.client import FlyClient
 from aether.fly.config import Birth, SshNetwork

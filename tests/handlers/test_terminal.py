@@ -7,6 +7,7 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import websocket_connect
 
+from aether.emulator.runtimes.base import Isolation
 from tests.processes import alive, below, guest
 
 PROMPT = "coder@aether:~$ "
@@ -175,7 +176,7 @@ async def test_a_machine_that_dies_under_its_terminals_tells_them_all(aether, ma
     one, two = await terminal(box["id"]), await terminal(box["id"])
     await one.until(PROMPT)
     await two.until(PROMPT)
-    await one.type("kill -9 -1\n" if aether._emulator.sandboxed else f"kill -9 {guest_pid()}\n")
+    await one.type("kill -9 -1\n" if aether._emulator.isolation is not Isolation.NONE else f"kill -9 {guest_pid()}\n")
     assert {await one.until_closed(), await two.until_closed()} <= {1000, 4410, 4502}
     await aether.sweeper.sweep()
 
@@ -202,7 +203,7 @@ async def test_a_machine_cannot_read_the_key_that_opens_all_machines(aether, set
     """Under bubblewrap the state folder is hidden."""
     tty = await terminal((await machine())["id"])
     await tty.until(PROMPT)
-    if not aether._emulator.sandboxed:
+    if aether._emulator.isolation is Isolation.NONE:
         pytest.skip("bubblewrap does not work here")
     key = settings.state_dir / "ssh_key"
     assert key.exists()
