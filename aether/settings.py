@@ -15,13 +15,12 @@ from typing import Any
 
 import platformdirs
 
-from aether.emulator.runtimes.base import FAST, RUNTIMES
+from aether.emulator.runtimes.base import WITH_SSH
 from aether.errors import InvalidMessage
 from aether.machines import SSH_PORTS, Guest
 from aether.messages import check_guest
 
 FLY_BASE_URL = "https://api.machines.dev"
-_RUNTIMES = [info for info in RUNTIMES if info.name != FAST]  # of fast machines no terminal can be opened
 
 
 class SettingsError(Exception):
@@ -127,8 +126,8 @@ class Settings:
     emulator_runtime: str = _setting(
         "AETHER_EMULATOR_RUNTIME",
         "auto",
-        f"what local machines run in: {', '.join(f'`{info.name}` ({info.description})' for info in _RUNTIMES)}",
-        _one_of(*(info.name for info in _RUNTIMES)),
+        f"what local machines run in: {', '.join(f'`{info.name}` ({info.description})' for info in WITH_SSH)}",
+        _one_of(*(info.name for info in WITH_SSH)),
     )
     compression: str = _setting(
         "AETHER_COMPRESSION", "off", "`on`: compress terminal messages, for thin lines", _one_of("off", "on")

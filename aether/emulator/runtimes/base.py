@@ -36,7 +36,8 @@ RUNTIMES = (
     RuntimeInfo("docker", "containers of their image", Isolation.CONTAINER),
     RuntimeInfo("fast", "states only, without processes", Isolation.NONE),
 )
-FAST = "fast"  # for tests and measurements: no settings offer it to a user who wants a terminal
+FAST = "fast"  # for tests and measurements: its machines serve no SSH
+WITH_SSH = tuple(info for info in RUNTIMES if info.name != FAST)
 ENGINES = tuple(info.name for info in RUNTIMES if info.isolation is Isolation.CONTAINER)
 
 

@@ -27,30 +27,16 @@ _EXEC_LIMIT_S = 30  # as the API's: to kill the engine's client would not end th
 
 
 class ContainerProcess:
-    """The container of a running machine."""
+    """The container of a running machine, to which `client` is attached."""
 
-    def __init__(self, engine: Engine, name: str, stop_signal: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, engine: Engine, name: str, stop_signal: str, client: asyncio.subprocess.Process) -> None:
         self._engine = engine
         self._name = name
         self._stop_signal = stop_signal
-        self._process = process
+        self._client = client
         self._deadline: asyncio.TimerHandle | None = None
         self._kills: set[asyncio.Task[None]] = set()
         self.is_oom_killed = False
-
-    @classmethod
-    async def attach(cls, engine: Engine, name: str, stop_signal: str, console: Path) -> "ContainerProcess":
-        """Attach to a started container; its output goes to a file that only the emulator's user can read."""
-        with _open_empty(console) as output:
-            process = await asyncio.create_subprocess_exec(
-                *("/bin/sh", "-c", _ATTACH, engine.program, name),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env=client_environment(os.environ),
-                start_new_session=True,
-            )
-        return cls(engine, name, stop_signal, process)
 
     def listen(self) -> None:
         """Do nothing: the engine forwards the port as soon as the container runs."""
@@ -78,9 +64,9 @@ class ContainerProcess:
 
     async def wait(self) -> int:
         """Wait until the container has ended; return the exit code, or a signal's number, negative."""
-        await self._process.wait()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        await self._client.wait()
+        assert self._client.stdin is not None
+        self._client.stdin.close()
         try:
             is_running, code, is_oom_killed = await self._state()
             if is_running == "true":  # the client was killed, as when a service is stopped with all its processes
@@ -104,10 +90,23 @@ class ContainerProcess:
         limit = ("timeout", "-s", "KILL", str(_EXEC_LIMIT_S))
         arguments = ("exec", "--interactive", *who, self._name, *limit, *command)
         code, out, err = await self._engine.run(*arguments, stdin=stdin.encode())
-        if self._deadline is not None or self._process.returncode is not None:
+        if self._deadline is not None or self._client.returncode is not None:
             raise ApiError(412, "failed_precondition: machine stopped while the command ran")
         texts = [text.decode(errors="replace") for text in (out, err)]
         return {"exit_code": code, "exit_signal": 0, "stdout": texts[0], "stderr": texts[1]}
+
+
+async def attach(engine: Engine, name: str, console: Path) -> asyncio.subprocess.Process:
+    """Attach to a started container; its output goes to a file that only the emulator's user can read."""
+    with _open_empty(console) as output:
+        return await asyncio.create_subprocess_exec(
+            *("/bin/sh", "-c", _ATTACH, engine.program, name),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            env=client_environment(os.environ),
+            start_new_session=True,
+        )
 
 
 def _open_empty(path: Path) -> BinaryIO:

@@ -17,7 +17,7 @@ from pathlib import Path
 from aether.emulator.config import file_content
 from aether.emulator.errors import BootError, EngineError, Json, RuntimeUnavailable
 from aether.emulator.runtimes.base import Isolation
-from aether.emulator.runtimes.container_process import ContainerProcess
+from aether.emulator.runtimes.container_process import ContainerProcess, attach
 from aether.emulator.runtimes.engine import Engine, archive
 from aether.emulator.runtimes.rootfs import Rootfs
 
@@ -72,7 +72,8 @@ class ContainerRuntime:
             await self._forget(name, rootfs)
             raise BootError(str(error)) from None
         signal_name = config.get("stop_config", {}).get("signal", "SIGTERM")
-        return await ContainerProcess.attach(self._engine, name, signal_name, rootfs.path.parent / "console.log")
+        client = await attach(self._engine, name, rootfs.path.parent / "console.log")
+        return ContainerProcess(self._engine, name, signal_name, client)
 
     async def _forget(self, name: str, rootfs: Rootfs) -> None:
         """Let the next start create a new container if this one has been removed."""

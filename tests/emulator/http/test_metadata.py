@@ -1,4 +1,4 @@
-"""metadata: the map as a whole; single keys are in test_handlers."""
+"""metadata: the map as a whole; and key by key."""
 
 import pytest
 
@@ -53,3 +53,16 @@ async def test_values_are_text(metadata, method, body):
     call, _ = await metadata(a="1")
     assert (await call(method, body))[0] == 400
     assert await call("GET") == (200, {"a": "1"})
+
+
+@pytest.mark.gen_test
+async def test_metadata(api):
+    """Metadata is read as a map or by key, and set and removed with 204."""
+    machine = (await api("POST", "/apps/app/machines", {"config": {"image": "i"}, "skip_launch": True})).body["id"]
+    path = f"/apps/app/machines/{machine}/metadata"
+    answer = await api("POST", f"{path}/a", {"value": "1"})
+    assert (answer.status, answer.body) == (204, None)
+    assert (await api("GET", path)).body == {"a": "1"}
+    assert (await api("GET", f"{path}/a")).body == {"value": "1"}
+    assert (await api("DELETE", f"{path}/a")).status == 204
+    assert (await api("GET", f"{path}/a")).status == 404

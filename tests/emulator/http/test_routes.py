@@ -117,3 +117,16 @@ async def test_requests_are_not_logged(api, caplog):
     await api("GET", "/apps/app/machines")
     await api("GET", "/nowhere")
     assert [record for record in caplog.records if record.name == "tornado.access"] == []
+
+
+@pytest.mark.gen_test
+async def test_what_fly_has_and_we_lack_is_501(api):
+    """An unimplemented call is never a polite success; a path nobody has is 404."""
+    machine = (await api("POST", "/apps/app/machines", {"config": {"image": "i"}, "skip_launch": True})).body["id"]
+    path = f"/apps/app/machines/{machine}"
+    for lacking in ("suspend", "restart", "cordon"):
+        answer = await api("POST", f"{path}/{lacking}", {})
+        assert answer.status == 501
+        assert answer.body["error"].startswith("unimplemented: the emulator does not")
+    assert (await api("POST", "/apps", {})).status == 501
+    assert (await api("GET", f"{path}/nonsense")).status == 404

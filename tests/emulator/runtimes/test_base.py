@@ -1,10 +1,27 @@
-"""runtime: what a life may expect of each of its runtimes."""
+"""base: the registry of runtimes, and what a machine expects of each."""
 
 import pytest
 
+from aether.emulator.runtimes.base import ENGINES, FAST, RUNTIMES, Isolation
+from aether.emulator.runtimes.choice import choose
 from aether.emulator.runtimes.fast import FastRuntime
 from aether.emulator.runtimes.processes import ProcessRuntime
 from aether.emulator.runtimes.rootfs import Rootfs
+
+
+@pytest.mark.parametrize("name", [info.name for info in RUNTIMES if info.isolation is Isolation.NONE])
+@pytest.mark.gen_test
+async def test_the_registry_and_the_runtime_agree_on_the_isolation(state_dir, name):
+    """Settings and help are made from the one, what the server reports from the other."""
+    assert (await choose(name, state_dir, [])).isolation is Isolation.NONE
+
+
+def test_each_runtime_has_a_name_and_a_description_of_its_own():
+    """A user chooses by them."""
+    assert len({info.name for info in RUNTIMES}) == len(RUNTIMES)
+    assert all(info.description for info in RUNTIMES)
+    assert FAST in {info.name for info in RUNTIMES}
+    assert ENGINES == ("podman", "docker")
 
 
 @pytest.fixture(params=["fast", "plain"])
@@ -16,17 +33,17 @@ def boot(request, state_dir):
 
 
 @pytest.mark.gen_test
-async def test_a_guest_that_is_asked_to_stop_ends_in_good_order(boot):
-    """Exit code 0."""
-    guest = await boot()
-    guest.listen()
-    guest.stop(5.0)
-    assert await guest.wait() == 0
+async def test_a_process_that_is_asked_to_stop_ends_with_exit_code_0(boot):
+    """As one that ends by itself."""
+    process = await boot()
+    process.listen()
+    process.stop(5.0)
+    assert await process.wait() == 0
 
 
 @pytest.mark.gen_test
-async def test_a_guest_that_is_killed_says_by_which_signal(boot):
+async def test_a_process_that_is_killed_reports_the_signal(boot):
     """As a negative number."""
-    guest = await boot()
-    guest.signal(9)
-    assert await guest.wait() == -9
+    process = await boot()
+    process.signal(9)
+    assert await process.wait() == -9

@@ -1,5 +1,6 @@
 """bwrap: what a machine sees of the computer, seen from inside."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -31,8 +32,8 @@ def elsewhere():
 def inside(need, rootfs, tmp_path):
     """Run a command in the machine; return what it printed."""
 
-    def run(command, state_dir=tmp_path / "state", files=()):
-        argv = [need("bwrap"), *bwrap.arguments(rootfs, state_dir, files), "sh", "-c", command]
+    def run(command, state_dir=tmp_path / "state", files=(), **options):
+        argv = [need("bwrap"), *bwrap.arguments(rootfs, state_dir, files, **options), "sh", "-c", command]
         env = {"PATH": os.environ["PATH"]}  # not coverage's, which would write beside the read-only code
         return subprocess.run(
             argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=env
@@ -112,28 +113,27 @@ def test_a_file_may_need_directories_or_replace_a_link(inside, rootfs, elsewhere
 
 
 def test_the_interpreter_is_visible_in_a_hidden_place(inside, elsewhere, monkeypatch):
-    """What the guest runs on is there, read-only and by each of its names, and nothing beside it is."""
+    """What the supervisor runs on is there, read-only and by each of its names, and nothing beside it is."""
     (elsewhere / "python-3").mkdir()
     (elsewhere / "python-3/file").write_text("library\n")
     (elsewhere / "python").symlink_to("python-3")
     (elsewhere / "secret").write_text("key\n")
     monkeypatch.setenv("HOME", str(elsewhere))
-    monkeypatch.setattr(sys, "base_prefix", str(elsewhere / "python"))
-    assert inside(f"cd {elsewhere}; ls -A; cat python/file python-3/file") == "python\npython-3\nlibrary\nlibrary\n"
-    assert "Read-only file system" in inside(f"echo x > {elsewhere}/python/file")
+    run = functools.partial(inside, base_prefix=str(elsewhere / "python"))
+    assert run(f"cd {elsewhere}; ls -A; cat python/file python-3/file") == "python\npython-3\nlibrary\nlibrary\n"
+    assert "Read-only file system" in run(f"echo x > {elsewhere}/python/file")
 
 
-def test_planted_link_does_not_move_a_mount(inside, rootfs, elsewhere, monkeypatch):
-    """Where the guest's interpreter belongs below /tmp, a link the user left there is replaced."""
+def test_planted_link_does_not_move_a_mount(inside, rootfs, elsewhere):
+    """Where the supervisor's interpreter belongs below /tmp, a link the user left there is replaced."""
     with tempfile.TemporaryDirectory(dir="/tmp") as name:
         (Path(name) / "file").write_text("library\n")
         (rootfs.path / name.lstrip("/")).symlink_to(elsewhere)
-        monkeypatch.setattr(sys, "base_prefix", name)
-        assert inside(f"cat {name}/file") == "library\n"
+        assert inside(f"cat {name}/file", base_prefix=name) == "library\n"
     assert list(elsewhere.iterdir()) == []
 
 
-def test_the_guest_can_be_imported(inside):
+def test_the_supervisor_can_be_imported(inside):
     """The package and what it needs are among the visible paths."""
     path = ":".join([str(bwrap.PACKAGE.parent), *(p for p in sys.path if p.endswith("-packages"))])
     command = f"PYTHONPATH={path} {sys.executable} -P -s -c 'import aether.emulator.guest.supervisor; print(1)'"
@@ -146,3 +146,14 @@ async def test_a_program_that_works_is_found_by_trying(need, tmp_path):
     rootfs = Rootfs(tmp_path / "probe")
     assert await bwrap.works(need("bwrap"), rootfs, tmp_path / "state")
     assert not await bwrap.works(need("false"), rootfs, tmp_path / "state")
+
+
+def test_visible_path_behind_a_link_is_bound(rootfs, tmp_path, monkeypatch):
+    """An installation reached through a symbolic link in a hidden place is visible by both names."""
+    home, real = tmp_path / "home", tmp_path / "home/python-3.12.1"
+    real.mkdir(parents=True)
+    (home / "python").symlink_to(real)
+    monkeypatch.setenv("HOME", str(home))
+    text = " ".join(bwrap.arguments(rootfs, tmp_path / "state", (), base_prefix=str(home / "python")))
+    assert f"--symlink {real} {home}/python" in text
+    assert f"--ro-bind {real} {real}" in text

@@ -1,23 +1,22 @@
-"""runtimes: which runtime a name means."""
+"""choice: which runtime a name means."""
 
 import pytest
 
 from aether.emulator.errors import RuntimeUnavailable
+from aether.emulator.runtimes.base import Isolation
 from aether.emulator.runtimes.choice import choose
 from aether.emulator.runtimes.containers import ContainerRuntime
 from aether.emulator.runtimes.fast import FastRuntime
 from aether.emulator.runtimes.processes import ProcessRuntime
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "is_contained"), [("fast", FastRuntime, False), ("plain", ProcessRuntime, False)]
-)
+@pytest.mark.parametrize(("name", "kind"), [("fast", FastRuntime), ("plain", ProcessRuntime)])
 @pytest.mark.gen_test
-async def test_a_name_means_a_runtime(tmp_path, name, kind, is_contained):
-    """Which says whether a machine's processes end with it."""
+async def test_a_name_means_a_runtime(tmp_path, name, kind):
+    """Which says how isolated its machines are."""
     runtime = await choose(name, tmp_path, [])
     assert isinstance(runtime, kind)
-    assert runtime.is_contained is is_contained
+    assert runtime.isolation is Isolation.NONE
 
 
 @pytest.mark.outside
@@ -30,7 +29,7 @@ async def test_an_engines_name_means_containers(tmp_path, monkeypatch, name):
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
     runtime = await choose(name, tmp_path, [])
     assert isinstance(runtime, ContainerRuntime)
-    assert runtime.is_contained
+    assert runtime.isolation is Isolation.CONTAINER
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(RuntimeUnavailable):
         await choose(name, tmp_path, [])

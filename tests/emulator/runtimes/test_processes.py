@@ -1,6 +1,7 @@
-"""How a machine's processes are kept in, and killed."""
+"""processes: how the processes of a machine are isolated, and killed."""
 
 import asyncio
+import functools
 import os
 import shutil
 import sys
@@ -10,8 +11,7 @@ import psutil
 import pytest
 
 from aether.emulator.errors import EmulatorError
-from aether.emulator.runtimes import bwrap
-from aether.emulator.runtimes.rootfs import Rootfs
+from aether.emulator.runtimes.choice import choose
 from tests.processes import below
 
 # What the image's own sshd does otherwise: it ends at once, and a container with it, as a machine on Fly does.
@@ -99,13 +99,15 @@ async def test_killed_emulator_leaves_nothing(runtime, spawn_emulator, open_api,
     ("missing", "package"), [("sshd", "apt-get install openssh-server"), ("bwrap", "apt-get install bubblewrap")]
 )
 @pytest.mark.gen_test
-async def test_a_runtime_that_cannot_be_says_what_to_install(need, open_emulator, monkeypatch, missing, package):
+async def test_a_runtime_that_cannot_be_says_what_to_install(need, open_emulator, missing, package):
     """Whoever asks for OpenSSH's server shall not get another one."""
     need("sshd")
-    which = shutil.which  # a mock: what is installed here cannot be uninstalled for a test
-    monkeypatch.setattr(shutil, "which", lambda name, **options: None if name == missing else which(name, **options))
+
+    def which(name, **options):
+        return None if name == missing else shutil.which(name, **options)
+
     with pytest.raises(EmulatorError, match=package):
-        await open_emulator("sshd")
+        await open_emulator("sshd", choose_runtime=functools.partial(choose, which=which))
 
 
 @pytest.mark.gen_test
@@ -152,17 +154,3 @@ async def test_bwrap_files_where_the_host_has_none(need, on, encode, path):
     need("bwrap")
     box = await on("bwrap", files=[{"guest_path": path, "raw_value": encode(b"here\n")}])
     assert await box.run(f"cat {path}; test -e /etc/profile && test -d /usr && echo whole") == "here\nwhole\n"
-
-
-def test_visible_path_behind_a_link_is_bound(tmp_path, monkeypatch):
-    """An installation reached through a symbolic link in a hidden place is visible by both names."""
-    home, real = tmp_path / "home", tmp_path / "home/python-3.12.1"
-    real.mkdir(parents=True)
-    (home / "python").symlink_to(real)
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setattr(sys, "base_prefix", str(home / "python"))
-    rootfs = Rootfs(tmp_path / "rootfs")
-    rootfs.prepare()
-    text = " ".join(bwrap.arguments(rootfs, tmp_path / "state", ()))
-    assert f"--symlink {real} {home}/python" in text
-    assert f"--ro-bind {real} {real}" in text

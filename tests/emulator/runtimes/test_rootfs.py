@@ -168,7 +168,7 @@ def test_trash_takes_what_its_owner_locked(run_locked, tmp_path):
 (base / "machine/a/b/c").mkdir(parents=True)
 for name in ("a/b/c", "a/b", "a"):
     (base / "machine" / name).chmod(0)
-asyncio.run(Trash(base / "trash").throw(base / "machine"))
+asyncio.run(Trash(base / "trash").delete(base / "machine"))
 """)
     assert [path.name for path in tmp_path.iterdir()] == ["trash"]
     assert list((tmp_path / "trash").iterdir()) == []
@@ -179,15 +179,15 @@ async def test_trash_deletes_links_and_not_their_targets(tmp_path, outside):
     """What a link points to stays, with the modes it has."""
     (tmp_path / "machine").mkdir()
     (tmp_path / "machine/link").symlink_to(outside)
-    await Trash(tmp_path / "trash").throw(tmp_path / "machine")
+    await Trash(tmp_path / "trash").delete(tmp_path / "machine")
     assert not (tmp_path / "machine").exists()
 
 
 @pytest.mark.gen_test
 async def test_trash_is_patient(tmp_path):
-    """To throw away what is not there is no error, nor to empty what was never used."""
+    """To delete what is not there is no error, nor to empty what was never used."""
     await Trash(tmp_path / "trash").empty()
-    await Trash(tmp_path / "trash").throw(tmp_path / "none")
+    await Trash(tmp_path / "trash").delete(tmp_path / "none")
     assert list((tmp_path / "trash").iterdir()) == []
 
 
@@ -215,12 +215,12 @@ rootfs.write("in_the_way", b"file", 0o600)
 """)
 
 
-def test_a_locked_root_can_be_thrown_away(run_locked):
+def test_a_locked_root_can_be_deleted(run_locked):
     """A wipe is not stopped by `chmod` on the root itself."""
     run_locked("""
 rootfs = Rootfs(base / "rootfs")
 rootfs.prepare()
 rootfs.path.chmod(0o300)
-asyncio.run(Trash(base / "trash").throw(rootfs.path))
+asyncio.run(Trash(base / "trash").delete(rootfs.path))
 assert not rootfs.path.exists() and not list((base / "trash").iterdir())
 """)

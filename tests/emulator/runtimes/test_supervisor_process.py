@@ -1,14 +1,15 @@
-"""process: the line to a guest, with real guests."""
+"""supervisor_process: the control socket, with real supervisors."""
 
 import asyncio
+import functools
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 
 from aether.emulator.options import Options
+from aether.emulator.runtimes.choice import choose
 from aether.emulator.runtimes.supervisor_process import SupervisorProcess, open_control
 
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
@@ -104,15 +105,15 @@ async def test_update_of_a_real_machine(box, config):
 @pytest.mark.parametrize("runtime", ["plain", "bwrap"], indirect=True)
 @pytest.mark.gen_test
 async def test_a_stop_during_the_boot_ends_it_at_once(
-    runtime, open_emulator, open_api, create, monkeypatch, tmp_path, encode, marker
+    runtime, open_emulator, open_api, create, tmp_path, encode, marker
 ):
     """Nothing runs yet that could need the grace; this boot would take for ever."""
     script = f"#!/bin/sh\nexec sleep {marker}\n".encode()
     slow = tmp_path / "python" if runtime == "plain" else Path("/slow")  # the machine's own file
     (tmp_path / "python").write_bytes(script)
     (tmp_path / "python").chmod(0o755)
-    api = open_api((await open_emulator(runtime)).url)
-    monkeypatch.setattr(sys, "executable", str(slow))
+    emulator = await open_emulator(runtime, choose_runtime=functools.partial(choose, python=str(slow)))
+    api = open_api(emulator.url)
     box = await create(api, files=[{"guest_path": "/slow", "raw_value": encode(script), "mode": 0o755}])
     await box.stop(timeout="60s")  # a wait for `stopped` ends much earlier
     exit_event = (await box.read())["events"][0]["request"]["exit_event"]
@@ -124,9 +125,9 @@ async def test_a_stop_during_the_boot_ends_it_at_once(
 async def test_a_kill_ends_a_namespace_that_is_not_tied_to_its_bubblewrap_yet(marker):
     """Which bubblewrap does a moment after it has told of the namespace; killed in between, it leaves it behind."""
     bubblewrap, first = [await asyncio.create_subprocess_exec("sleep", marker) for _ in range(2)]
-    theirs, line = await open_control()
+    theirs, control = await open_control()
     with theirs:
-        guest = SupervisorProcess(bubblewrap, os.pidfd_open(first.pid), line)
+        process = SupervisorProcess(bubblewrap, os.pidfd_open(first.pid), control)
         bubblewrap.kill()
-        assert await guest.wait() == -signal.SIGKILL
+        assert await process.wait() == -signal.SIGKILL
     assert await first.wait() == -signal.SIGKILL
