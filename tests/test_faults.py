@@ -391,7 +391,7 @@ async def test_a_machine_on_a_lost_host_that_cannot_be_stopped_is_not_said_to_ha
 async def test_a_start_while_another_server_stops_the_machine_starts_it_again(world, two, box):
     """The last word counts, whichever server heard it."""
     await two.call("sweep")
-    object.__setattr__(world.emulator.options, "stop_delay_s", 1.0)
+    world.emulator.options.stop_delay_s = 1.0
     world.lapse.is_going.clear()
     world.fleet.stop(box.id, "by user")
     await until(world, lambda machines: machines[box.fly_machine_id] == "stopping")
@@ -431,10 +431,10 @@ async def test_a_machine_that_moved_between_two_sweeps_is_reached_at_its_new_add
 async def test_one_old_reading_does_not_end_the_terminals_of_a_machine_that_runs(world, box, monkeypatch):
     """A second press on "start", answered by a replica that lags."""
     await world.call("stop", box.id)
-    world.emulator.faults.inject("stale-get", action="get", times=1)
-    stale = world.emulator.faults._faults.pop()
+    stale = world.emulator.faults.inject("stale-get", action="get", times=1)
+    world.emulator.faults.remove(stale)
     await world.call("start", box.id)
-    world.emulator.faults._faults.append(stale)
+    world.emulator.faults.add(stale)
     ended = []
 
     async def end(error):
@@ -463,7 +463,7 @@ async def test_activity_that_could_not_be_published_is_published_by_a_later_swee
 @pytest.mark.logs_warnings
 async def test_a_port_that_is_shared_no_longer_is_not_complained_of(world, box, monkeypatch):
     """Its user was told to delete a machine, which need not be any more."""
-    object.__setattr__(world.emulator.options, "shared_ports", True)
+    world.emulator.options.shared_ports = True
     world.clock.now += 1
     monkeypatch.setattr(world.fleet.births, "_free_port", lambda taken: box.ssh_port)
     monkeypatch.setattr(world.fleet.births, "_check_port", unchecked)
@@ -484,11 +484,11 @@ async def unchecked(port, fly):
 async def test_a_machine_of_an_old_list_is_read_before_it_is_adopted(world, two, box):
     """A ghost would be shown as running, and could not be used."""
     await two.call("sweep")
-    world.emulator.faults.inject("stale-list", times=1)
-    stale = world.emulator.faults._faults.pop()
+    stale = world.emulator.faults.inject("stale-list", times=1)
+    world.emulator.faults.remove(stale)
     await world.call("destroy", box.id)
     two.fleet.forget(box.id)
-    world.emulator.faults._faults.append(stale)
+    world.emulator.faults.add(stale)
     await two.call("sweep")
     assert two.fleet.list() == []
 

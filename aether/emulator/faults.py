@@ -107,8 +107,17 @@ class Faults:
         if times is not None and times < 1:
             raise ValueError("a fault happens at least once")
         seen = self._snapshot() if kind.startswith("stale-") else {}
-        self._faults.append(Fault(kind, actions, times, machine, seconds, seen))
-        return self._faults[-1]
+        fault = Fault(kind, actions, times, machine, seconds, seen)
+        self.add(fault)
+        return fault
+
+    def add(self, fault: Fault) -> None:
+        """Let a fault match requests, after those that were added before it."""
+        self._faults.append(fault)
+
+    def remove(self, fault: Fault) -> None:
+        """Let a fault match no more requests; it may be added again, with what it has seen."""
+        self._faults.remove(fault)
 
     def inject_text(self, text: str) -> None:
         """Inject the fault that `--fault KIND[:ACTION[:TIMES]]` names; TIMES may be `*`."""

@@ -4,9 +4,11 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 
-@dataclass(frozen=True)
+@dataclass
 class Options:
     """How an emulator behaves; the defaults are the fastest and, where Fly is documented, its present behaviour.
+
+    Most may be changed while it runs.
 
     Attributes:
         pull_delay_s: how long a new machine stays `created` (0; on Fly about 6 s, 70 s on a cold host).
