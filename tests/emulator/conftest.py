@@ -366,7 +366,7 @@ def box(io_loop: IOLoop, runtime: str, on: Callable[..., Awaitable[Box]]) -> Box
 
 
 class Fill:
-    """A command that says "ok", waits for `go`, and writes all that its terminal takes while nobody reads.
+    """A command that says "ok", waits for `go`, and writes all that its terminal takes while no process reads.
 
     It waits without a process of its own, at a named pipe, and tells what it wrote through another one.
     """

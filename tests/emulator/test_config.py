@@ -22,7 +22,7 @@ def create(**config):
 
 
 def test_defaults_are_filled_in():
-    """The config that is kept has Fly's defaults, what was asked for, and keys nobody knows."""
+    """The config that is kept has Fly's defaults, what was asked for, and unknown keys."""
     assert create(new={"of": "fly"}, guest={"memory_mb": 512}) == {
         "image": "i",
         "new": {"of": "fly"},

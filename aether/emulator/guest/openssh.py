@@ -114,7 +114,7 @@ def shell_script(environment: Mapping[str, str]) -> str:
 
 
 def _prepare(environment: Mapping[str, str]) -> None:
-    """Write what sshd reads, in memory, and see to a host key whose mode it accepts."""
+    """Write what sshd reads, in memory, and ensure that there is a host key whose mode it accepts."""
     key = Path(_HOST_KEY_PATH)
     if not key.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key], check=True)

@@ -115,7 +115,7 @@ class Life:
         self._task = asyncio.create_task(work, name=f"machine {self._store.id} {name}")
 
     async def _wait(self, seconds: float) -> None:
-        """Let time pass, until the machine shall end."""
+        """Let time pass, or less if a request ends the delay."""
         if seconds > 0 and not self._is_closing:
             self._delay = asyncio.ensure_future(self._host.sleep(seconds))
             await asyncio.wait({self._delay})

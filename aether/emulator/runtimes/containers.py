@@ -83,7 +83,7 @@ class ContainerRuntime:
                 (rootfs.path / "container").unlink(missing_ok=True)
 
     async def _prepare(self, name: str, rootfs: Rootfs, options: list[str], config: Json) -> None:
-        """See to a container with the options of the config, and the files of the one before unless they are wiped.
+        """Ensure that there is a container with the config's options, and the old one's files unless they are wiped.
 
         The old one is removed once the new one exists. (Variables that the config has no more stay: an engine cannot
         remove a variable of an image.)

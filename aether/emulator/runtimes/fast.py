@@ -18,7 +18,7 @@ class FastProcess:
         self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def listen(self) -> None:
-        """Nothing listens."""
+        """Do nothing: there is no SSH server."""
 
     def stop(self, grace_s: float) -> None:
         """End at once, with exit code 0."""
@@ -53,7 +53,7 @@ class FastRuntime:
         return FastProcess()
 
     async def kill_leftovers(self, machine_id: str) -> None:
-        """Nothing is left: there are no processes."""
+        """Do nothing: there are no processes."""
 
     async def remove(self, machine_id: str) -> None:
-        """Nothing is outside of its directory."""
+        """Do nothing: it has nothing outside of its directory."""

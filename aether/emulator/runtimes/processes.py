@@ -158,7 +158,7 @@ class ProcessRuntime:
         await asyncio.to_thread(_kill_leftovers, machine_id)
 
     async def remove(self, machine_id: str) -> None:
-        """Nothing is outside of its directory."""
+        """Do nothing: it has nothing outside of its directory."""
 
 
 def _find_sshd(which: Callable[..., str | None]) -> str:

@@ -156,7 +156,7 @@ def test_orphans_fall_to_us_and_are_reaped():
 
 @on_linux
 def test_nothing_escapes_the_end():
-    """Children, grandchildren, orphans and whoever made a session of their own are killed."""
+    """Children, grandchildren, orphans and processes in sessions of their own are killed."""
     assert run("""
         reader, writer = os.pipe()
         sh("trap '' HUP TERM; sleep 60 & setsid sh -c 'sleep 60 & echo up; wait'; wait", (0, writer, 2))

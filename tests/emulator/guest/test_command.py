@@ -1,4 +1,4 @@
-"""command: one command of the API's `exec`, as the guest runs it."""
+"""command: one command of the API's `exec`, as the supervisor runs it."""
 
 import asyncio
 import ctypes

@@ -189,13 +189,13 @@ async def test_files_can_be_fetched(box):
 
 
 @pytest.mark.gen_test
-async def test_nobody_in_between(box, connections):
+async def test_no_process_of_ours_is_in_between(box, connections):
     """The connection is sshd's own: what is typed passes no process of ours."""
     async with box.terminal() as terminal:
         await terminal.until()
         ports = [link.raddr.port for process in connections() for link in process.net_connections("tcp")]
-        guests = below(argument="aether.emulator.guest.supervisor")
-        held = [link.status for process in guests for link in process.net_connections("tcp")]
+        supervisors = below(argument="aether.emulator.guest.supervisor")
+        held = [link.status for process in supervisors for link in process.net_connections("tcp")]
         assert terminal.process.get_extra_info("sockname")[1] in ports
     assert set(held) == {psutil.CONN_LISTEN}
 
@@ -213,7 +213,7 @@ async def test_stop_ends_sshd_and_its_terminals(box, connections):
 
 @pytest.mark.gen_test
 async def test_stop_hangs_up_the_job_in_front(box):
-    """A program may finish its work, though its shell cares nothing about the hang-up."""
+    """A program may finish its work, though its shell ignores SIGHUP."""
     async with box.terminal() as terminal:
         await terminal.until()
         job = """bash -c 'trap "sleep 0.2; echo done > file; exit" HUP; echo go; while :; do sleep 0.05; done'"""
@@ -225,7 +225,7 @@ async def test_stop_hangs_up_the_job_in_front(box):
 
 
 @pytest.mark.gen_test
-async def test_the_last_words_before_a_stop_arrive(box, connections, fill, death):
+async def test_output_just_before_a_stop_arrives(box, connections, fill, death):
     """What the terminal still holds when its shell is dead is read, and sent, before the connection is closed."""
     async with box.terminal(command=f"{fill.command}; sleep 1000") as terminal:
         await terminal.until(b"ok\r\n")
@@ -252,7 +252,7 @@ async def test_files_survive_a_stop(box):
 
 
 @pytest.mark.gen_test
-async def test_nobody_answers_before_it_is_time(runtime, open_emulator, open_api, create, virtual):
+async def test_ssh_is_refused_until_the_delay_is_over(runtime, open_emulator, open_api, create, virtual):
     """A machine is `started` some time before its SSH server is."""
     options = Options(sshd_delay_s=5)
     emulator = await open_emulator(runtime, clock=virtual, sleep=virtual.sleep, options=options)
@@ -276,7 +276,7 @@ async def test_a_destroyed_machine_frees_its_port(box, connections):
 
 
 @pytest.mark.gen_test
-async def test_a_knock_that_starts_the_machine_is_answered(runtime, open_emulator, open_api, create, key):
+async def test_a_connection_that_starts_the_machine_is_served(runtime, open_emulator, open_api, create, key):
     """With autostart the first connection waits in the queue until sshd takes it."""
     emulator = await open_emulator(runtime)
     box = await create(open_api(emulator.url))

@@ -155,7 +155,7 @@ async def test_end_of_input_does_not_end_a_terminal(on_tty):
 
 
 @pytest.mark.gen_test
-async def test_input_nobody_reads_is_dropped(ssh):
+async def test_input_that_is_not_read_is_dropped(ssh):
     """A program that ends before its input is over is no error, and the connection goes on."""
     result = await ssh.run("head -c 1; exec <&-; echo; exit 3", input="x" * (1 << 21))
     assert (result.stdout, result.exit_status) == ("x\n", 3)
@@ -164,7 +164,7 @@ async def test_input_nobody_reads_is_dropped(ssh):
 
 @pytest.mark.gen_test
 async def test_exit_status_follows_the_last_output(ssh):
-    """On pipes a session lasts as long as somebody may write, as with sshd."""
+    """On pipes a session lasts as long as any process can write, as with sshd."""
     async with ssh.create_process("exec 3<&0; (cat <&3; echo late) & echo early; exit 4") as process:
         assert await process.stdout.readline() == "early\n"
         process.stdin.write_eof()

@@ -1,11 +1,11 @@
-"""A machine seen over SSH: terminals, commands, streams."""
+"""supervisor: a machine seen over SSH: terminals, commands, streams."""
 
 import asyncio
 import hashlib
 
 import pytest
 
-from tests.processes import guest
+from tests.processes import supervisor
 
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
 
@@ -171,7 +171,7 @@ async def test_disconnect_hangs_up(box):
     command = "trap 'echo gone > hup; exit' HUP; echo ok; while :; do sleep 0.05; done"
     async with box.terminal(command=command) as terminal:
         await terminal.until(b"ok\r\n")
-    await box.run("until [ -s hup ]; do sleep 0.01; done")  # a pipe's open would be interrupted by a second hang-up
+    await box.run("until [ -s hup ]; do sleep 0.01; done")  # a second SIGHUP would interrupt the open of a pipe
 
 
 @pytest.mark.gen_test
@@ -195,7 +195,7 @@ async def test_stop_ends_open_terminals(box):
 
 
 @pytest.mark.gen_test
-async def test_a_shell_that_overlooks_the_hang_up_is_woken(box):
+async def test_a_shell_that_misses_the_hang_up_is_woken(box):
     """As bash does between its prompt and its wait for a key: it acts on the signal once another one comes."""
     command = "trap : HUP; trap 'echo woken; exit' WINCH; echo ok; while :; do sleep 0.05; done"
     async with box.terminal(command=command) as terminal:
@@ -207,25 +207,25 @@ async def test_a_shell_that_overlooks_the_hang_up_is_woken(box):
 
 @pytest.mark.parametrize("runtime", ["plain", "bwrap"], indirect=True)
 @pytest.mark.gen_test
-async def test_the_last_words_before_a_stop_arrive(box, fill, death):
+async def test_output_just_before_a_stop_arrives(box, fill, death):
     """What the terminal still holds when its shell is dead is read, and sent, before the connection is closed."""
     async with box.terminal(command=fill.command) as terminal:
         await terminal.until(b"ok\r\n")
-        supervisor = guest()
-        [shell] = supervisor.children()
-        supervisor.suspend()
+        process = supervisor()
+        [shell] = process.children()
+        process.suspend()
         dead = death(shell)
         written = await fill.go()
         await dead
         assert (await box.api("POST", f"{box.path}/stop", {})).body == {"ok": True}
-        supervisor.resume()
+        process.resume()
         assert len(await terminal.rest()) == written
         await box.wait("stopped")
 
 
 @plain
 @pytest.mark.gen_test
-async def test_guest_has_one_thread(box):
-    """The guest forks, so it must have a single thread (os.fork, Python 3.12)."""
+async def test_supervisor_has_one_thread(box):
+    """The supervisor forks, so it must have a single thread (os.fork, Python 3.12)."""
     async with box.ssh() as connection:
         assert (await connection.run("ls /proc/$PPID/task | wc -l")).stdout == "1\n"

@@ -215,7 +215,7 @@ async def test_create_answers_before_the_boot(api, config):
 )
 @pytest.mark.gen_test
 async def test_create_is_strict(api, request_, status):
-    """What Fly refuses is refused, what we cannot honour is 501, keys nobody knows are kept."""
+    """What Fly refuses is refused, what the emulator does not support is 501, unknown keys are kept."""
     answer = await api("POST", MACHINES, request_)
     assert answer.status == status, answer.body
     assert (status == 200) or set(answer.body) == {"error"}
@@ -269,7 +269,7 @@ async def test_wait_in_vain_is_408(api):
 
 @pytest.mark.gen_test
 async def test_client_that_hangs_up_ends_its_wait(api, emulator, eventually):
-    """A wait nobody listens to any more is forgotten."""
+    """A wait whose client has disconnected is forgotten."""
     machine = (await api("POST", MACHINES, {"config": {"image": "i"}, "skip_launch": True})).body["id"]
     _, writer = await asyncio.open_connection("127.0.0.1", int(emulator.url.rpartition(":")[2]))
     path = f"/v1{MACHINES}/{machine}/wait"

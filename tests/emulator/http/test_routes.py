@@ -1,4 +1,4 @@
-"""routes: what is answered, what Fly has and we lack (501), and what nobody has (404)."""
+"""routes: what is served, what only Fly has (501), and what does not exist (404)."""
 
 import logging
 import time
@@ -67,7 +67,7 @@ async def test_what_fly_has_and_we_lack_is_named(api):
 
 
 @pytest.mark.gen_test
-async def test_what_nobody_has_is_404(api):
+async def test_what_does_not_exist_is_404(api):
     """A path that is not Fly's is not found, however near it comes."""
     for path in NOWHERE:
         answer = await api("POST", path, {})
@@ -103,7 +103,7 @@ async def test_nothing_is_answered_without_the_token(emulator, open_api):
 
 
 def test_every_handler_authenticates(emulator):
-    """Each route, and the one for all other paths, is of the class that refuses strangers."""
+    """Each route, and the one for all other paths, is of the class that refuses clients without the token."""
     routes = application(emulator.machines, RateLimits(time.time), "T")
     handlers = [rule.target for rule in routes.wildcard_router.rules] + [routes.settings["default_handler_class"]]
     assert len(handlers) > len(FOUND)
@@ -121,7 +121,7 @@ async def test_requests_are_not_logged(api, caplog):
 
 @pytest.mark.gen_test
 async def test_what_fly_has_and_we_lack_is_501(api):
-    """An unimplemented call is never a polite success; a path nobody has is 404."""
+    """An unimplemented call is never a success; a path that does not exist is 404."""
     machine = (await api("POST", "/apps/app/machines", {"config": {"image": "i"}, "skip_launch": True})).body["id"]
     path = f"/apps/app/machines/{machine}"
     for lacking in ("suspend", "restart", "cordon"):

@@ -12,7 +12,7 @@ def service(port, autostart=False):
 
 
 def connect(box):
-    """Connect once, without waiting until somebody listens."""
+    """Connect once, without waiting until a server listens."""
     options = {"username": "coder", "client_keys": [box.key], "known_hosts": None, "config": None, "agent_path": None}
     return asyncssh.connect("127.0.0.1", box.port, **options)
 
@@ -27,7 +27,7 @@ async def test_a_port_of_its_own_leads_to_its_machine(api, create):
 
 @pytest.mark.gen_test
 async def test_connections_to_a_shared_port_are_spread_over_the_machines_that_run(open_emulator, open_api, create):
-    """As on Fly: whoever shares a port meets somebody else's machine."""
+    """As on Fly: on a shared port a connection reaches any of the machines."""
     emulator = await open_emulator(options=Options(shared_ports=True))
     one = await create(open_api(emulator.url))
     other = await create(one.api, services=[service(one.port)])
@@ -41,7 +41,7 @@ async def test_connections_to_a_shared_port_are_spread_over_the_machines_that_ru
 
 @pytest.mark.gen_test
 async def test_without_that_option_a_second_machine_on_a_port_is_refused(api, create, config):
-    """The embedded emulator would rather say no than lead a user astray."""
+    """Otherwise SSH could reach another machine than the one the user means."""
     box = await create(api)
     answer = await api("POST", "/apps/app/machines", {"config": config(services=[service(box.port)])})
     assert answer.status == 409
@@ -50,7 +50,7 @@ async def test_without_that_option_a_second_machine_on_a_port_is_refused(api, cr
 
 @pytest.mark.gen_test
 async def test_a_stopped_machine_does_not_answer(box):
-    """autostart is false: a connection must not start what somebody stopped."""
+    """autostart is false: a connection must not start a stopped machine."""
     await box.stop()
     with pytest.raises(ConnectionRefusedError):
         async with connect(box):
@@ -60,7 +60,7 @@ async def test_a_stopped_machine_does_not_answer(box):
 
 @pytest.mark.gen_test
 async def test_with_autostart_a_connection_starts_a_stopped_machine_which_answers_it(api, create, config):
-    """Fly's proxy does that, and so lets whoever scans ports run up a bill; also after the emulator was restarted."""
+    """Fly's proxy does that, so any port scan starts machines and costs money; also after a restart of the emulator."""
     services = config()["services"]
     box = await create(api, services=[{**services[0], "autostart": True}])
     for _ in range(2):

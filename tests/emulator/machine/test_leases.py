@@ -27,7 +27,7 @@ async def test_lease_is_taken_read_and_given_back(fast):
 )
 @pytest.mark.gen_test
 async def test_leased_machine_is_changed_with_the_nonce_only(fast, method, call):
-    """Whoever lacks the nonce gets 409 with `message`, not `error`; the holder is let through."""
+    """A request without the nonce is 409 with `message`, not `error`; with the nonce it succeeds."""
     fly = await fast()
     path = await fly.started()
     lease = (await fly.api("POST", f"{path}/lease", {"ttl": 60})).body["data"]

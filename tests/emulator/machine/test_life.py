@@ -32,7 +32,7 @@ async def test_states_last_as_long_as_the_options_say(fast):
 @pytest.mark.parametrize("options", [{"pull_delay_s": 60}, {"boot_delay_s": 60}, {"sshd_delay_s": 60}])
 @pytest.mark.parametrize(("method", "call", "end"), [("POST", "/stop", "stopped"), ("DELETE", "?force=1", "destroyed")])
 @pytest.mark.gen_test
-async def test_nobody_waits_for_a_boot_that_is_not_wanted(fast, options, method, call, end):
+async def test_a_boot_that_is_no_longer_wanted_ends_at_once(fast, options, method, call, end):
     """A stop or destroy during a delay ends it."""
     fly = await fast(**options)
     path = await fly.create()
@@ -56,7 +56,7 @@ async def test_emulator_ends_in_the_middle_of_delays(fast):
 
 @pytest.mark.gen_test
 async def test_crash(fast):
-    """A machine whose process fails is stopped; nobody asked, and its exit code says why."""
+    """A machine whose process fails is stopped, not by a request, and its exit code says why."""
     fly = await fast()
     path = await fly.started()
     await fly.emulator.crash(path[-14:], exit_code=3)
@@ -76,7 +76,7 @@ async def test_out_of_memory(fast):
 
 @pytest.mark.gen_test
 async def test_vanished(fast):
-    """A machine somebody else destroyed is gone, whatever it did."""
+    """A machine that another client destroyed is gone, whatever it did."""
     fly = await fast()
     paths = [await fly.started(), await fly.create(skip_launch=True)]
     for path in paths:

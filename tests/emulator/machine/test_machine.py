@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import guest
+from tests.processes import supervisor
 
 processes = pytest.mark.parametrize("runtime", ["plain", "bwrap", "sshd"], indirect=True)  # children of ours
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
@@ -201,7 +201,7 @@ async def test_destroyed_machine_is_not_kept(open_emulator, open_api, create):
 @plain
 @pytest.mark.gen_test
 async def test_record_is_private(box, state_dir):
-    """Nobody but its owner reads the state directory: `files` carry keys."""
+    """Only its owner can read the state directory: `files` contain keys."""
     directory = state_dir / "machines" / box.id
     assert [oct(path.stat().st_mode & 0o777) for path in (state_dir, directory)] == ["0o700", "0o700"]
     assert oct((directory / "machine.json").stat().st_mode & 0o777) == "0o600"
@@ -232,10 +232,10 @@ async def test_port_refuses_when_stopped(box):
 
 @processes
 @pytest.mark.gen_test
-async def test_guest_that_dies_stops_the_machine(box):
-    """A machine whose process is killed is `stopped`, and its exit event says that nobody asked."""
+async def test_supervisor_that_dies_stops_the_machine(box):
+    """A machine whose process is killed is `stopped`, and its exit event says that no stop was requested."""
     await box.listening()
-    guest().kill()
+    supervisor().kill()
     await box.wait("stopped")
     exit_event = (await box.read())["events"][0]["request"]["exit_event"]
     assert (exit_event["requested_stop"], exit_event["exit_code"]) == (False, 137)

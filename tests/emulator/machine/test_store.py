@@ -1,4 +1,4 @@
-"""store: the record on disk, the history, and whoever waits for a state."""
+"""store: the record on disk, the history, and requests that wait for a state."""
 
 import asyncio
 import json
@@ -140,7 +140,7 @@ async def test_wait_for_what_is_ends_at_once(store):
 
 @pytest.mark.gen_test
 async def test_wait_in_vain_forgets_itself(store):
-    """A wait whose time is over is 408, and a later change finds nobody waiting."""
+    """A wait whose time is over is 408, and a later change has no waiter."""
     text = "deadline_exceeded: machine failed to reach desired state, started, failed, currently created"
     assert await refusal(store.wait(["started", "failed"], 0)) == (408, text)
     assert store.waiting == set()
@@ -149,7 +149,7 @@ async def test_wait_in_vain_forgets_itself(store):
 
 @pytest.mark.gen_test
 async def test_wait_for_a_destroyed_machine_is_404(store):
-    """Whoever waits when a machine is destroyed learns that, as does who asks later."""
+    """A wait for a machine that is destroyed ends with 404, as does a later one."""
     wait = asyncio.create_task(store.wait(["started"], 60))
     await until_waiting(store)
     store.change_state("destroyed", "destroy", "flyd")

@@ -69,7 +69,7 @@ def test_run_is_empty(inside):
     assert inside("ls -A /run | grep -v -e systemd -e resolvconf -e NetworkManager") == ""
 
 
-def test_nobody_has_privileges_inside(inside):
+def test_there_are_no_privileges_inside(inside):
     """A machine's user is an ordinary one, alone with its own processes, on a host called aether."""
     assert inside("grep CapEff /proc/self/status") == "CapEff:\t0000000000000000\n"
     assert inside("id -u; id -g; hostname; pwd") == "1000\n1000\naether\n/home/coder\n"

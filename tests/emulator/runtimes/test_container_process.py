@@ -24,7 +24,7 @@ esac
 
 @pytest.fixture
 def install(tmp_path):
-    """Make a script the engine from its next call on: nobody may write to one that is being executed (execve(2))."""
+    """Make a script the engine from its next call on; a program that runs cannot be written to (execve(2))."""
 
     def replace(script):
         (tmp_path / "new").write_text(script)
@@ -52,7 +52,7 @@ def process(io_loop, client, tmp_path):
 
 @pytest.mark.gen_test
 async def test_what_it_prints_is_in_a_private_file(process, tmp_path):
-    """Nobody else reads what a machine says."""
+    """No other user can read what a machine prints."""
     process.listen()
     process.signal(9)
     assert await process.wait() == -9
@@ -96,7 +96,7 @@ async def test_the_container_is_waited_for_when_what_is_attached_is_killed(clien
 
 @pytest.mark.gen_test
 async def test_a_container_that_is_gone_counts_as_killed(process, install, tmp_path):
-    """By whoever removed it."""
+    """The engine does not know how it ended."""
     install(ENGINE.replace("inspect)", "inspect) exit 1;"))
     (tmp_path / "end").touch()  # what it ended with, inspect would say
     assert await process.wait() == -9

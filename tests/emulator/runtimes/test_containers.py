@@ -18,7 +18,7 @@ echo "${all//$'\n'/ }" >>calls
 for name; do :; done
 [[ " $FAKE_FAILS " != *" $1 "* ]] || { echo "Error: $1 is out of order" >&2; exit 125; }
 set -e
-end() { # whoever comes first says how it ended
+end() { # the first call decides how it ended
   echo "$2 false" >"$1/end.$$"
   ln "$1/end.$$" "$1/end"
 }
@@ -284,12 +284,12 @@ async def test_a_machine_that_ignores_its_stop_is_killed(engine, name, on):
 
 @pytest.mark.gen_test
 async def test_a_new_emulator_ends_what_the_one_before_left(engine, name, on, open_emulator, open_api, state_dir):
-    """What ran is killed and `stopped`; what belongs to no machine is removed, but nobody else's."""
+    """What ran is killed and `stopped`; what belongs to no machine is removed, but no other emulator's containers."""
     box = await on(name)
     record = (state_dir / "machines" / box.id / "machine.json").read_text()
-    stranger = engine.path / "aether-0"
-    stranger.mkdir()
-    (stranger / "label").write_text("aether.emulator=somebody")
+    other = engine.path / "aether-0"
+    other.mkdir()
+    (other / "label").write_text("aether.emulator=other")
     await box.emulator.stop()
     (state_dir / "machines" / box.id / "machine.json").write_text(record)  # as if it had been killed
     (engine.path / f"aether-{box.id}/end").unlink()
@@ -328,7 +328,7 @@ async def test_an_image_that_is_not_there_is_said_so(engine, name, on):
 
 
 @pytest.mark.gen_test
-async def test_a_container_that_somebody_removed_is_made_anew(engine, name, on):
+async def test_a_container_that_was_removed_is_created_again(engine, name, on):
     """By the start after the one that finds out."""
     box = await on(name)
     await box.stop()

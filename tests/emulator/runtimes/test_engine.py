@@ -55,7 +55,7 @@ async def test_what_an_engine_leaves_lies_in_a_directory_of_ours(engine, tmp_pat
 
 @pytest.mark.gen_test
 async def test_an_engine_that_hangs_is_given_up(engine, marker, sleepers):
-    """It must not hang whoever stops a machine, or the server's start."""
+    """Neither a stop nor the server's start may hang with it."""
     with pytest.raises(EngineError, match=r"^info did not end within 0\.2 s$"):
         await engine(f"exec sleep {marker}", timeout_s=0.2).call("info")
     assert sleepers(marker) == []

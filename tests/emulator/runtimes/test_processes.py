@@ -36,7 +36,7 @@ async def test_stop_kills_everything(box, marker, sleepers):
 
 @pytest.mark.gen_test
 async def test_destroy_kills_everything(box, marker, sleepers):
-    """A forced destroy does not wait for shells that ignore the hang-up."""
+    """A forced destroy does not wait for shells that ignore SIGHUP."""
     await box.run(STRAYS.format(marker))
     async with box.ssh() as ssh, ssh.create_process(f"trap '' HUP TERM; echo up; sleep {marker}; sleep 9") as process:
         await process.stdout.readline()
@@ -48,7 +48,7 @@ async def test_destroy_kills_everything(box, marker, sleepers):
 @processes
 @pytest.mark.gen_test
 async def test_stop_gives_shells_their_time(box):
-    """A shell may finish its work within the grace period after the hang-up."""
+    """A shell may finish its work within the grace period after SIGHUP."""
     async with box.ssh() as ssh:
         command = "trap 'sleep 0.3; echo done > file; exit' HUP; echo up; while :; do sleep 0.05; done"
         async with ssh.create_process(command) as process:
@@ -61,7 +61,7 @@ async def test_stop_gives_shells_their_time(box):
 @processes
 @pytest.mark.gen_test
 async def test_stop_does_not_wait_longer_than_the_grace(runtime, on):
-    """A shell that ignores the hang-up is killed after `stop_config.timeout`."""
+    """A shell that ignores SIGHUP is killed after `stop_config.timeout`."""
     box = await on(runtime, stop_config={"timeout": "200ms"})
     async with box.ssh() as ssh, ssh.create_process("trap '' HUP; echo up; sleep 1000") as process:
         await process.stdout.readline()
@@ -72,8 +72,8 @@ async def test_stop_does_not_wait_longer_than_the_grace(runtime, on):
 
 @processes
 @pytest.mark.gen_test
-async def test_killed_guest_leaves_nothing(box, marker, sleepers):
-    """When the guest is killed hard the rest of its machine dies as well."""
+async def test_killed_supervisor_leaves_nothing(box, marker, sleepers):
+    """When the supervisor is killed the rest of its machine dies as well."""
     await box.run(STRAYS.format(marker))
     children = psutil.Process(os.getpid()).children()
     [process] = [p for p in children if "aether.emulator.guest.supervisor" in p.cmdline()]
@@ -100,7 +100,7 @@ async def test_killed_emulator_leaves_nothing(runtime, spawn_emulator, open_api,
 )
 @pytest.mark.gen_test
 async def test_a_runtime_that_cannot_be_says_what_to_install(need, open_emulator, missing, package):
-    """Whoever asks for OpenSSH's server shall not get another one."""
+    """A user who asks for OpenSSH's server does not get another one."""
     need("sshd")
 
     def which(name, **options):

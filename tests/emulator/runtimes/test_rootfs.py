@@ -39,7 +39,7 @@ def outside(tmp_path):
 
 @pytest.fixture
 def run_locked(need, tmp_path):
-    """Run a script as somebody whom file modes hold back, which they do not do to root."""
+    """Run a script as a user to whom file modes apply, which they do not to root."""
 
     def run(script):
         command = [sys.executable, "-c", LOCKED + script, str(tmp_path)]
@@ -74,7 +74,7 @@ def test_modes_do_not_depend_on_the_umask(tmp_path):
 
 
 def test_accounts_name_the_user_once(rootfs):
-    """The host's accounts are there, but for whoever had the user's name or number."""
+    """The host's accounts are there, but for those with the user's name or number."""
     entries = [line.split(":") for line in (rootfs.path / "etc/passwd").read_text().splitlines()]
     assert [e[0] for e in entries if e[0] == "coder" or e[2] == "1000"] == ["coder"]
     assert "root" in [e[0] for e in entries]
@@ -163,7 +163,7 @@ rootfs.write("home/coder/.ssh/key", b"new", 0o600)
 
 
 def test_trash_takes_what_its_owner_locked(run_locked, tmp_path):
-    """A tree of directories nobody may read or write is deleted all the same."""
+    """A tree of directories without any permissions is deleted all the same."""
     run_locked("""
 (base / "machine/a/b/c").mkdir(parents=True)
 for name in ("a/b/c", "a/b", "a"):
