@@ -37,14 +37,8 @@ def arguments(
         base_prefix: where this Python is installed, which the machine sees.
     """
     table = _own(rootfs, files)
-    for path in _hidden([state_dir, *hidden]):
-        if _nearest(path, table) is None:
-            table[path] = ("--tmpfs", path) if os.path.isdir(path) else ("--ro-bind", "/dev/null", path)  # noqa: PTH112
-    for path in _visible(base_prefix):
-        for step, mount in _chain(path):
-            nearest = _nearest(step, table)
-            if nearest is not None and table[nearest] != ("--ro-bind", nearest, nearest):
-                table[step] = mount
+    _hide([state_dir, *hidden], table)
+    _show(_visible(base_prefix), table)
     _make_mount_points(rootfs, table)
     root = table.pop("/", ("--ro-bind", "/", "/"))
     mounts = [table[path] for path in sorted(table, key=lambda p: (p.count("/"), p))]
@@ -68,11 +62,20 @@ def _own(rootfs: Rootfs, files: Iterable[str]) -> Table:
     return table
 
 
-def _hidden(paths: Iterable[Path]) -> Iterator[str]:
-    """Yield the directories and files that a machine must not see, outer ones first."""
-    for real in sorted({os.path.realpath(str(path)) for path in ("/home", "/root", Path.home(), *paths)}):
-        if real != "/" and os.path.exists(real):  # noqa: PTH110
-            yield real
+def _hide(paths: Iterable[Path], table: Table) -> None:
+    """Cover homes, and directories and files that a machine must not see."""
+    for path in sorted({os.path.realpath(str(path)) for path in ("/home", "/root", Path.home(), *paths)}):
+        if path != "/" and os.path.exists(path) and _nearest(path, table) is None:  # noqa: PTH110
+            table[path] = ("--tmpfs", path) if os.path.isdir(path) else ("--ro-bind", "/dev/null", path)  # noqa: PTH112
+
+
+def _show(paths: Iterable[str], table: Table) -> None:
+    """Bind what is needed where it would be hidden."""
+    for path in paths:
+        for step, mount in _chain(path):
+            nearest = _nearest(step, table)
+            if nearest is not None and table[nearest] != ("--ro-bind", nearest, nearest):
+                table[step] = mount
 
 
 def _visible(base_prefix: str) -> list[str]:

@@ -135,7 +135,7 @@ def _accounts(path: str, ours: str, *dropped: str) -> bytes:
 class Trash:
     """Deletes directories: renames them first, so that a crash leaves none half deleted, then deletes in a thread.
 
-    Without a thread, which large directories need, nothing passes but virtual time.
+    Without a thread, which large directories need, no time but virtual time passes.
     """
 
     def __init__(self, path: Path, is_threaded: bool = True) -> None:
