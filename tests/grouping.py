@@ -32,7 +32,7 @@ OUTSIDE = frozenset(
 
 OUTSIDE_FIXTURES = frozenset(
     {
-        *("aether", "attach", "boot", "carrier", "emulate", "emulator", "engine", "flooded", "http_server", "install"),
+        *("aether", "boot", "carrier", "emulate", "emulator", "engine", "flooded", "http_server", "install"),
         *("machine_image", "make_link", "need", "open_emulator", "run", "runtime", "scripted_client", "server"),
         *("sharing", "spawn_emulator", "ssh", "world"),
     }

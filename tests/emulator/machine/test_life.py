@@ -1,6 +1,10 @@
 """life: delays, updates and spontaneous ends, without processes and in virtual time; with processes in test_machine."""
 
+import asyncio
+
 import pytest
+
+from aether.emulator.options import Options
 
 EXIT = ("requested_stop", "oom_killed", "exit_code", "guest_exit_code", "signal")
 
@@ -154,8 +158,6 @@ async def test_emulator_ends_during_an_update(fast):
 @pytest.mark.gen_test
 async def test_files_with_persist_restart(open_emulator, open_api, create, is_kept, listed):
     """Whether `persist: "restart"` survives a stop is not established, so it is an option."""
-    from aether.emulator.options import Options
-
     emulator = await open_emulator(options=Options(persist_restart=is_kept))
     box = await create(open_api(emulator.url), rootfs={"persist": "restart"})
     await box.run("echo mine > file")
@@ -167,10 +169,6 @@ async def test_files_with_persist_restart(open_emulator, open_api, create, is_ke
 @pytest.mark.gen_test
 async def test_ssh_later_than_started(open_emulator, open_api, create, virtual):
     """A started machine refuses SSH until its server listens."""
-    import asyncio
-
-    from aether.emulator.options import Options
-
     options = Options(sshd_delay_s=5)
     emulator = await open_emulator(clock=virtual, sleep=virtual.sleep, options=options)
     box = await create(open_api(emulator.url))
