@@ -17,7 +17,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from aether.app import Aether
-from aether.emulator.api import EmulatorError
+from aether.emulator.errors import EmulatorError
 from aether.errors import AetherError
 from aether.settings import Settings, SettingsError, load
 from aether.ssh.keys import UserKeyError

@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry
 from tornado.web import Application
 
 from aether import __version__, openapi
-from aether.emulator.api import Emulator
-from aether.emulator.containers import ENGINES
+from aether.emulator.runtimes.base import Isolation
+from aether.emulator.server import Emulator
 from aether.fleet.assembly import Assembly, FleetOptions, assemble
 from aether.fleet.housekeeping import Housekeeping
 from aether.fleet.lifecycle import LAST_OUTPUT_S
@@ -59,6 +59,7 @@ class Aether:
         clock: seconds since the epoch.
         fly_client: makes the client of the Machines API: `FlyClient`, or one with the same arguments.
         choose_port: picks one of the free SSH ports for a new machine.
+        emulator: makes the emulator: `Emulator`, or one with the same arguments.
     """
 
     def __init__(
@@ -68,12 +69,14 @@ class Aether:
         timing: Timing = Timing(),
         fly_client: Callable[..., FlyClient] = FlyClient,
         choose_port: Callable[[Sequence[int]], int] = random.choice,
+        emulator: Callable[..., Emulator] = Emulator,
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._timing = timing
         self._fly_client = fly_client
         self._choose_port = choose_port
+        self._make_emulator = emulator
         self.client: FlyClient
         self.emulator: Emulator | None = None
         self.assembly: Assembly
@@ -102,7 +105,10 @@ class Aether:
             await self.stop()
             raise
         self.housekeeping.start()
-        self.application = Application(
+        self.application = self._application()
+
+    def _application(self) -> Application:
+        return Application(
             self.routes(),
             default_handler_class=NotFoundHandler,
             default_handler_args={"policy": self._policy()},
@@ -120,7 +126,7 @@ class Aether:
         token = secrets.token_urlsafe(32)
         hidden = [settings.state_dir, *filter(None, [settings.ssh_private_key_file])]
         directory, runtime = settings.state_dir / "emulator", settings.emulator_runtime
-        self.emulator = Emulator(directory, token, runtime=runtime, clock=self._clock, hidden=hidden)
+        self.emulator = self._make_emulator(directory, token, runtime=runtime, clock=self._clock, hidden=hidden)
         await self.emulator.start()
         return self._fly_client(self.emulator.url, LOCAL_APP, token)
 
@@ -136,20 +142,17 @@ class Aether:
         """Say in a few words where machines are."""
         if self.emulator is None:
             return f"machines are in the Fly app {self._settings.fly_app_name}"
-        if self._settings.emulator_runtime in ENGINES:
-            kind = f"containers of {self._settings.emulator_runtime}"
-            return f"no Fly account is configured, so machines are {kind} on this computer"
-        kept = "separated by bubblewrap, which is no security sandbox" if self.emulator.sandboxed else "no sandbox"
-        return f"no Fly account is configured, so machines are local processes on this computer ({kept})"
+        return f"no Fly account is configured, so machines are {self.emulator.isolation.value}"
 
     def health(self) -> dict[str, Any]:
-        """Return what `/healthz` answers."""
-        emulator = self.emulator
+        """Return what `/healthz` answers; `machines` is what the page says of local ones."""
+        isolation = self.emulator.isolation if self.emulator else None
         return {
             "status": "ok",
-            "provider": "local" if emulator else "fly",
-            "sandboxed": emulator.sandboxed if emulator else None,
-            "contained": self._settings.emulator_runtime in ENGINES if emulator else None,
+            "provider": "local" if isolation else "fly",
+            "sandboxed": isolation is not Isolation.NONE if isolation else None,
+            "contained": isolation is Isolation.CONTAINER if isolation else None,
+            "machines": isolation.value if isolation else None,
         }
 
     def _fleet_options(self) -> FleetOptions:

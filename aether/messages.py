@@ -69,19 +69,15 @@ TERMINAL_QUERY_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
     "properties": {"cols": COLS, "rows": ROWS, "reconnect": {"enum": [0, 1]}},
 }
+TERMINAL_SCHEMAS = {"input": INPUT_SCHEMA, "resize": RESIZE_SCHEMA, "ack": ACK_SCHEMA, "ping": PING_SCHEMA}
+"""What a client may send over a terminal's WebSocket, by its `type`."""
 
 _encode_string = json.JSONEncoder(ensure_ascii=False).encode  # a string by itself is encoded without any set-up
 _decode_object = json.JSONDecoder().raw_decode
 _CREATE_MACHINE = Draft202012Validator(CREATE_MACHINE_SCHEMA)
 _TERMINAL_QUERY = Draft202012Validator(TERMINAL_QUERY_SCHEMA)
 _TERMINAL = {
-    kind: (fastjsonschema.compile(schema), Draft202012Validator(schema))
-    for kind, schema in (
-        ("input", INPUT_SCHEMA),
-        ("resize", RESIZE_SCHEMA),
-        ("ack", ACK_SCHEMA),
-        ("ping", PING_SCHEMA),
-    )
+    kind: (fastjsonschema.compile(schema), Draft202012Validator(schema)) for kind, schema in TERMINAL_SCHEMAS.items()
 }
 
 

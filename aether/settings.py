@@ -15,6 +15,7 @@ from typing import Any
 
 import platformdirs
 
+from aether.emulator.runtimes.base import WITH_SSH
 from aether.errors import InvalidMessage
 from aether.machines import SSH_PORTS, MachineSize
 from aether.messages import check_size
@@ -125,8 +126,8 @@ class Settings:
     emulator_runtime: str = _setting(
         "AETHER_EMULATOR_RUNTIME",
         "auto",
-        "local machines run in: `auto`, `bwrap`, `plain`, `sshd` (bwrap, OpenSSH), `podman` or `docker` (their image)",
-        _one_of("auto", "bwrap", "plain", "sshd", "podman", "docker"),
+        f"what local machines run in: {', '.join(f'`{info.name}` ({info.description})' for info in WITH_SSH)}",
+        _one_of(*(info.name for info in WITH_SSH)),
     )
     compression: str = _setting(
         "AETHER_COMPRESSION", "off", "`on`: compress terminal messages, for thin lines", _one_of("off", "on")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import gc
 import json
 import logging
@@ -23,6 +24,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from aether.app import Aether, Timing
+from aether.emulator.server import Emulator
 from aether.settings import Settings, load
 from tests.fly_client import InterceptedFlyClient
 from tests.patience import patient
@@ -259,15 +261,22 @@ def drawn_ports() -> list[int]:
 
 
 @pytest.fixture
+def delays() -> Callable[[float], Awaitable[None]]:
+    """How the emulator passes the time of its delays; tests that hold it in one override this fixture."""
+    return asyncio.sleep
+
+
+@pytest.fixture
 def aether(
-    io_loop: IOLoop, settings: Settings, clock: Clock, timing: Timing, drawn_ports: list[int]
+    io_loop: IOLoop, settings: Settings, clock: Clock, timing: Timing, drawn_ports: list[int], delays: Any
 ) -> Iterator[Aether]:
     """The whole program on its embedded emulator, with a clock that stands still."""
 
     def choose_port(free: Sequence[int]) -> int:
         return drawn_ports.pop(0) if drawn_ports else random.choice(free)
 
-    program = Aether(settings, clock, timing, InterceptedFlyClient, choose_port)
+    emulator = functools.partial(Emulator, sleep=delays)
+    program = Aether(settings, clock, timing, InterceptedFlyClient, choose_port, emulator)
     io_loop.run_sync(program.start)
     yield program
     io_loop.run_sync(program.stop)

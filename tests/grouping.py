@@ -32,7 +32,7 @@ OUTSIDE = frozenset(
 
 OUTSIDE_FIXTURES = frozenset(
     {
-        *("aether", "attach", "boot", "connect", "emulate", "emulator", "engine", "flooded", "http_server", "install"),
+        *("aether", "boot", "connect", "emulate", "emulator", "engine", "flooded", "http_server", "install"),
         *("machine_image", "make_pool", "need", "open_emulator", "run", "runtime", "scripted_client", "server"),
         *("sharing", "spawn_emulator", "ssh", "world"),
     }

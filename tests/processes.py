@@ -17,16 +17,16 @@ def below(name: str = "", argument: str = "", pid: int | None = None) -> list[ps
     return found
 
 
-def guest() -> psutil.Process:
+def supervisor() -> psutil.Process:
     """Return the supervisor of the one machine that runs below us; a child of it looks like one until its exec."""
-    found = below("python", "aether.emulator.guest")
+    found = below("python", "aether.emulator.guest.supervisor")
     pids, first = {process.pid for process in found}, []
     for process in found:
         with contextlib.suppress(psutil.NoSuchProcess):
             if process.ppid() not in pids:
                 first.append(process)
-    [supervisor] = first
-    return supervisor
+    [process] = first
+    return process
 
 
 def alive(processes: Iterable[psutil.Process]) -> list[psutil.Process]:

@@ -4,7 +4,7 @@ import asyncssh
 import pytest
 
 from aether.app import Aether
-from aether.emulator.api import EmulatorError
+from aether.emulator.errors import EmulatorError
 from aether.errors import ProviderError
 from aether.messages import MAX_INPUT_CHARS
 from aether.settings import load
@@ -47,7 +47,7 @@ async def test_stopping_stops_the_local_machines(aether, machine, until_state):
 @pytest.mark.logs_warnings
 async def test_a_fly_that_refuses_the_token_refuses_the_start(tmp_path, io_loop):
     """The error names the setting, and nothing is left open."""
-    from aether.emulator.api import Emulator
+    from aether.emulator.server import Emulator
 
     emulator = Emulator(state_dir=tmp_path / "fly", token="right")
     await emulator.start()
@@ -76,6 +76,7 @@ async def test_whoever_starts_the_server_is_told_that_machines_are_containers(tm
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     aether = Aether(load(["--emulator-runtime", "podman"], {"AETHER_STATE_DIR": str(tmp_path / "state")}))
     await aether.start()
-    assert aether.where().endswith("so machines are containers of podman on this computer")
-    assert aether.health()["contained"] is True  # from which the page knows
+    assert aether.where().endswith("so machines are containers on this computer")
+    assert aether.health()["contained"] is True
+    assert aether.health()["machines"] == "containers on this computer"  # from which the page knows
     await aether.stop()

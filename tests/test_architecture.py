@@ -1,12 +1,14 @@
-"""The map in `aether/__init__.py` is the code's own shape: imports point down."""
+"""The maps in `aether/__init__.py` and `aether/emulator/__init__.py` are the code's own shape: imports point down."""
 
 import ast
 import re
 from pathlib import Path
 
 import aether
+import aether.emulator
 
 PACKAGE = Path(aether.__file__).parent
+MAPS = (aether, aether.emulator)
 PURE = {
     "aether.openapi",
     "aether.fly.template",
@@ -18,6 +20,13 @@ PURE = {
     "aether.terminals.output",
     "aether.machines",
     "aether.errors",
+    "aether.emulator.http.limits",
+    "aether.emulator.machine.leases",
+    "aether.emulator.machine.record",
+    "aether.emulator.requests",
+    "aether.emulator.config",
+    "aether.emulator.options",
+    "aether.emulator.errors",
 }
 
 
@@ -43,38 +52,48 @@ def imported(path):
     return names
 
 
-def read_map():
-    """Return the map's modules, top to bottom; a module indented below another is inside that package."""
-    names, package = [], ""
-    for line in aether.__doc__.splitlines():
-        match = re.fullmatch(r"( {4}| {6})([a-z_]+) {2,}\S.*", line)
-        if not match:
-            continue
-        indent, name = match.groups()
-        if len(indent) == 4:
-            package = name
-            names.append(f"aether.{name}")
-        else:
-            names.append(f"aether.{package}.{name}")
-    return names
+def read_map(package):
+    """Return the modules of a package's map, top to bottom, and whether each is marked as pure.
+
+    A module that is indented below another is inside that package, however deep.
+    """
+    marks, above = {}, [(0, package.__name__)]
+    for indent, name, text in re.findall(r"^( {4,})([a-z_]+) {2,}(\S.*)$", package.__doc__, re.MULTILINE):
+        while len(above) > 1 and above[-1][0] >= len(indent):
+            above.pop()
+        above.append((len(indent), f"{above[-1][1]}.{name}"))
+        marks[above[-1][1]] = text.endswith("(pure)")
+    return marks
 
 
-def test_the_map_names_every_module():
+def inside(package):
+    """Return the modules that a package's map has to name: one with a map of its own is a single line."""
+    others = tuple(f"{other.__name__}." for other in MAPS if other.__name__.startswith(f"{package.__name__}."))
+    return {name for name in modules() if name.startswith(f"{package.__name__}.") and not name.startswith(others)}
+
+
+def test_the_maps_name_every_module():
     """A newcomer's first screen is complete; the emulator has a map of its own."""
-    emulated = {name for name in modules() if name.startswith("aether.emulator.")}
-    assert set(read_map()) == set(modules()) - emulated - {"aether"}
+    for package in MAPS:
+        assert set(read_map(package)) == inside(package)
 
 
 def test_imports_point_down():
-    """No module imports one that stands above it in the map."""
-    order = {module: place for place, module in enumerate(read_map())}
-    upwards = {
-        f"{name} imports {other}, which stands above it"
-        for name in order
-        for other in imported(modules()[name]) & set(order)
-        if order[other] <= order[name]
-    }
+    """No module imports one that stands above it in its map, not behind TYPE_CHECKING either."""
+    upwards = set()
+    for package in MAPS:
+        order = {module: place for place, module in enumerate(read_map(package))}
+        for name, place in order.items():
+            targets = {nearest(other, order) for other in imported(modules()[name])} - {None}
+            upwards |= {f"{name} imports {other}, which is above it" for other in targets if order[other] <= place}
     assert not upwards
+
+
+def nearest(module, order):
+    """Return a module, or the package around it that the map names."""
+    while module and module not in order:
+        module = module.rpartition(".")[0]
+    return module or None
 
 
 def test_the_emulator_imports_nothing_from_the_rest_of_aether():
@@ -91,10 +110,10 @@ def test_pure_modules_do_no_io_and_read_no_clock():
     assert not {(name, root) for name, root in roots if root in impure}
 
 
-def test_the_map_marks_the_pure_modules():
-    """Whoever reads the map sees what can be tested without a server."""
-    marked = re.findall(r"^ +([a-z_]+) .*\(pure\)$", aether.__doc__, re.MULTILINE)
-    assert sorted(marked) == sorted(name.split(".")[-1] for name in PURE)
+def test_the_maps_mark_the_pure_modules():
+    """Whoever reads a map sees what can be tested without a server."""
+    marks = {name: is_pure for package in MAPS for name, is_pure in read_map(package).items()}
+    assert {name for name, is_pure in marks.items() if is_pure} == PURE
 
 
 def test_only_settings_reads_the_environment():

@@ -33,7 +33,7 @@ def test_every_route_is_in_the_table(aether):
     assert documented == served
 
 
-@pytest.mark.parametrize("kind", sorted(messages._TERMINAL))
+@pytest.mark.parametrize("kind", sorted(messages.TERMINAL_SCHEMAS))
 def test_every_terminal_message_is_in_the_readme(kind):
     """Clients are written from it."""
     assert f'{{"type":"{kind}"' in README

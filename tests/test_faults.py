@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, settings, stateful
 from hypothesis import strategies as st
 
-from aether.emulator.api import Emulator
-from aether.emulator.requests import ApiError
+from aether.emulator.errors import ApiError
+from aether.emulator.server import Emulator
 from aether.errors import AetherError, ProviderError, ProviderTimeout
 from aether.fleet.assembly import FleetOptions, assemble
 from aether.fleet.creation import PENDING_S, SEALED_S
@@ -288,12 +288,12 @@ async def test_only_a_machine_that_can_be_an_orphan_is_destroyed(world, box, cli
     await world.fleet.find(box.id).activity.published()
     seal = client.seals[box.id]
     await world.kill_server()
-    machine = world.emulator.machine("app", box.fly_machine_id)
-    machine.ledger.set_metadata({"aether_pending": seal, "aether_last_activity": activity})
+    machine = world.emulator.machines.find("app", box.fly_machine_id)
+    machine.store.set_metadata({"aether_pending": seal, "aether_last_activity": activity})
     world.clock.now += age_s
     await world.call("sweep")
     if not is_kept:
-        await machine.ledger.wait({"destroyed"}, 5)
+        await machine.store.wait({"destroyed"}, 5)
     assert machine.state == ("started" if is_kept else "destroyed")
 
 
@@ -628,11 +628,11 @@ class Walk(stateful.RuleBasedStateMachine):
 
     async def outside(self, change, box):
         emulator = self.world.emulator
-        machine = emulator.machine("app", box.fly_machine_id)
+        machine = emulator.machines.find("app", box.fly_machine_id)
         if change in ("crash", "oom", "vanish"):
             await getattr(emulator, change)(box.fly_machine_id)
         elif change == "update":
-            emulator.update(machine, {"config": machine.view()["config"]})
+            emulator.machines.update(machine, {"config": machine.view()["config"]})
         elif change == "migrate":
             emulator.migrate(box.fly_machine_id)
         else:

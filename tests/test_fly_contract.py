@@ -2,7 +2,7 @@
 
 The emulator is always asked. Real Fly is with `--fly`, FLY_API_TOKEN, FLY_APP_NAME and AETHER_FLY_IMAGE; then the
 suite makes machines of its own, finds them by a metadata key nobody else has, and destroys them. Every request that is
-accepted and every answer is held to `aether.emulator.openapi`. What needs a fault or an option is for the emulator.
+accepted and every answer is held to `tests.fly_openapi`. What needs a fault or an option is for the emulator.
 """
 
 import asyncio
@@ -17,13 +17,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from aether.emulator import openapi
-from aether.emulator.api import Emulator
-from aether.emulator.clock import VirtualClock
 from aether.emulator.options import Options
+from aether.emulator.server import Emulator
+from tests import fly_openapi
+from tests.virtual_clock import VirtualClock
 
 NONCE = "fly-machine-lease-nonce"
-DOCUMENT = openapi.document()
+DOCUMENT = fly_openapi.document()
 FLY_VARIABLES = ("FLY_API_TOKEN", "FLY_APP_NAME", "AETHER_FLY_IMAGE")
 FLY_IS_SLOW = pytest.mark.patience(600)  # seconds; its requests are paced, too
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from aether.emulator.containers import ENGINES
+from aether.emulator.runtimes.base import ENGINES
 
 ROOT = Path(__file__).parent.parent
 

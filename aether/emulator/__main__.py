@@ -9,15 +9,17 @@ from pathlib import Path
 
 import platformdirs
 
-from aether.emulator.api import Emulator, EmulatorError
+from aether.emulator.errors import EmulatorError
 from aether.emulator.faults import KINDS
 from aether.emulator.options import Options
+from aether.emulator.runtimes.base import RUNTIMES
+from aether.emulator.server import Emulator
 
 _DELAYS = {
     "pull": "how long a new machine stays `created`",
     "boot": "how long each boot stays `starting`",
-    "sshd": "how much later than `started` SSH is answered",
-    "stop": "how long a machine stays `stopping` after its end",
+    "sshd": "how much later than `started` SSH is served",
+    "stop": "how long a machine stays `stopping` after its process has ended",
 }
 
 
@@ -40,29 +42,33 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--runtime",
-        choices=("auto", "bwrap", "plain", "sshd", "podman", "docker", "fast"),
+        choices=[info.name for info in RUNTIMES],
         default="auto",
-        help="sshd: bwrap with OpenSSH's server; podman, docker: their images; fast: states only (default: auto)",
+        help=f"{'; '.join(f'{info.name}: {info.description}' for info in RUNTIMES)} (default: %(default)s)",
     )
     for name, text in _DELAYS.items():
         parser.add_argument(f"--{name}-delay", type=float, default=0.0, metavar="SECONDS", help=f"{text} (default: 0)")
     parser.add_argument(
-        "--still-active", type=float, default=0.0, metavar="SECONDS", help="refuse a start so long after a stop"
+        "--still-active",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long after a stop a start is refused",
     )
-    parser.add_argument("--rate-limit", action="store_true", help="hold clients to Fly's rate limits, 429 above them")
+    parser.add_argument("--rate-limit", action="store_true", help="apply Fly's rate limits: 429 above them")
     parser.add_argument("--shared-ports", action="store_true", help="let machines share an external port, as Fly does")
     parser.add_argument(
         "--fault",
         action="append",
         default=[],
         metavar="KIND[:ACTION[:TIMES]]",
-        help=f"let something go wrong, TIMES (a number, * for always) times; KIND is one of {', '.join(KINDS)}",
+        help=f"inject a fault that lasts TIMES requests (a number, * for all); KIND is one of {', '.join(KINDS)}",
     )
     return parser.parse_args()
 
 
 def _emulator(arguments: argparse.Namespace) -> Emulator:
-    """Make the emulator the command line asks for; raises ValueError if there is none such."""
+    """Create the emulator as the command line says; raises ValueError for a fault or option that is none."""
     options = Options(
         pull_delay_s=arguments.pull_delay,
         boot_delay_s=arguments.boot_delay,

@@ -1,8 +1,8 @@
-"""What can go wrong on purpose: `emulator.faults.inject(kind, action, times, machine)`, until it has or `clear()`.
+"""Injected faults: `emulator.faults.inject(kind, action, times, machine)`; each lasts `times` requests or to `clear()`.
 
-A fault meets a request by its action (`create get list update start stop destroy wait metadata lease exec signal
-events`, or `*` for any) and perhaps by the Fly machine's id, whichever its app; a create has no id yet. `times` counts
-the requests it meets, None is every one. Of several faults the one injected first is met.
+A fault matches a request by its action (`create get list update start stop destroy wait metadata lease exec signal
+events`, or `*` for any) and, if it names one, by the id of the machine, in any app; a create has no id yet. `times` is
+how many requests it matches, None is all of them. Of several that match, the one injected first is used.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from aether.emulator.record import Json
+from aether.emulator.errors import Json
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -22,7 +22,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
         "lose-drop": "nothing happens, the connection is dropped without an answer",
         "unavailable": "nothing happens, the answer is 503 with a body that is not JSON",
         "rate-limit": "nothing happens, the answer is 429",
-        "hang": "nothing happens and no answer comes until the client gives up; clear() drops the connection",
+        "hang": "nothing happens and no answer comes until the client disconnects; clear() drops the connection",
         "garbage": "the effect happens, the answer is 200 with a body that is not JSON",
         "not-found": "the answer is 404 although the machine exists: a replica lags (default action: get)",
         "stale-list": "a list shows what was when the fault was injected (action: list)",
@@ -59,7 +59,7 @@ _OWN_ACTIONS: Mapping[str, frozenset[str]] = MappingProxyType(
         "slow-boot": frozenset({"create", "start", "update"}),
     }
 )
-_USUAL = MappingProxyType(
+_DEFAULT_ACTIONS = MappingProxyType(
     {"stale-list": "list", "stale-get": "get", "empty-list": "list", "not-found": "get"}
     | dict.fromkeys(("host-unreachable", "slow-boot"), "*")
 )
@@ -67,7 +67,7 @@ _USUAL = MappingProxyType(
 
 @dataclass
 class Fault:
-    """One thing that goes wrong, and how often still."""
+    """One injected fault, and how many requests it still matches."""
 
     kind: str
     actions: frozenset[str]
@@ -95,23 +95,17 @@ class Faults:
         machine: str | None = None,
         seconds: float = 60.0,
     ) -> Fault:
-        """Let something go wrong.
+        """Add a fault.
 
         Args:
-            action: which calls, `*` for all; without it the kind's usual, which is `create` where KINDS says nothing.
+            action: which calls, `*` for all; by default the kind's own, which is `create` where KINDS says nothing.
             times: how many of them; None is all of them until `clear`.
-            machine: calls to this machine only, or what an answer says about it.
+            machine: only calls to this machine, or what an answer says about it.
             seconds: how long a slow boot takes.
         """
-        if kind not in KINDS:
-            raise ValueError(f"no fault is called {kind!r}; there are {', '.join(KINDS)}")
-        possible = _OWN_ACTIONS.get(kind, ACTIONS)
-        action = action or _USUAL.get(kind, "create")
-        actions = possible if action == "*" else frozenset({action}) & possible
-        if not actions:
-            raise ValueError(f"the fault {kind} is for {', '.join(sorted(possible))}, not for {action!r}")
+        actions = _matching_actions(kind, action)
         if times is not None and times < 1:
-            raise ValueError("a fault happens once at least")
+            raise ValueError("a fault happens at least once")
         seen = self._snapshot() if kind.startswith("stale-") else {}
         fault = Fault(kind, actions, times, machine, seconds, seen)
         self.add(fault)
@@ -126,40 +120,40 @@ class Faults:
         self._faults.remove(fault)
 
     def inject_text(self, text: str) -> None:
-        """Inject what `--fault KIND[:ACTION[:TIMES]]` says; TIMES may be `*`."""
+        """Inject the fault that `--fault KIND[:ACTION[:TIMES]]` names; TIMES may be `*`."""
         kind, _, rest = text.partition(":")
         action, _, times = rest.partition(":")
         if times not in {"", "*"} and not times.isdecimal():
-            raise ValueError(f"how often is a number or *, not {times!r}")
+            raise ValueError(f"TIMES is a number or *, not {times!r}")
         self.inject(kind, action or None, None if times == "*" else int(times or 1))
 
     def clear(self) -> None:
-        """Let everything go well again, and drop the connections that hang."""
+        """Remove all faults, and drop the connections that hang."""
         self._faults.clear()
         for event in self._hanging:
             event.set()
 
     @property
     def hanging(self) -> int:
-        """How many requests hang."""
+        """The number of requests that hang."""
         return len(self._hanging)
 
     @property
     def active(self) -> list[Fault]:
-        """What will still go wrong."""
+        """The faults that can still match a request."""
         return list(self._faults)
 
-    def take(self, action: str, machine: str | None, but: Collection[str] = ("slow-boot",)) -> Fault | None:
-        """Find the fault that meets a request, and count it."""
+    def consume(self, action: str, machine: str | None, excluded: Collection[str] = ("slow-boot",)) -> Fault | None:
+        """Find the fault that matches a request, and count that."""
         for fault in self._faults:
             is_about = fault.machine in {None, machine} or action == "list"
-            if action in fault.actions and is_about and fault.kind not in but:
+            if action in fault.actions and is_about and fault.kind not in excluded:
                 return self._count(fault)
         return None
 
     def slow_boot_s(self, action: str, machine: str) -> float:
-        """Take the delay of the next boot."""
-        fault = self.take(action, machine, frozenset(KINDS) - {"slow-boot"})
+        """Return the injected delay of a boot, and count that."""
+        fault = self.consume(action, machine, frozenset(KINDS) - {"slow-boot"})
         return 0.0 if fault is None else fault.seconds
 
     def _count(self, fault: Fault) -> Fault:
@@ -170,9 +164,21 @@ class Faults:
         return fault
 
     async def hang(self, released: asyncio.Event) -> None:
-        """Wait until the client is gone or everything is cleared, which both set the event."""
+        """Wait until the client has disconnected or the faults are cleared; both set the event."""
         self._hanging.add(released)
         try:
             await released.wait()
         finally:
             self._hanging.discard(released)
+
+
+def _matching_actions(kind: str, action: str | None) -> frozenset[str]:
+    """Resolve the actions of a new fault; raises ValueError if the kind has none such."""
+    if kind not in KINDS:
+        raise ValueError(f"no fault is called {kind!r}; there are {', '.join(KINDS)}")
+    possible = _OWN_ACTIONS.get(kind, ACTIONS)
+    action = action or _DEFAULT_ACTIONS.get(kind, "create")
+    actions = possible if action == "*" else frozenset({action}) & possible
+    if not actions:
+        raise ValueError(f"the fault {kind} is for {', '.join(sorted(possible))}, not for {action!r}")
+    return actions

@@ -26,7 +26,7 @@ class Options:
         lease_body: a lease is answered "wrapped" in status and data (default, as documented) or "flat" (OpenAPI).
         wait_needs_instance_id: waiting for `stopped` without one is 400 (off; on until early 2026).
         shared_ports: machines may have one external port, as on Fly, which spreads connections over those that run
-            (off: 409, because SSH would then reach somebody else's machine).
+            (off: 409, because SSH could then reach another user's machine).
         purge_destroyed: a destroyed machine is 404 (off: 200, as recorded; Fly forgets it after a while).
     """
 
@@ -48,7 +48,7 @@ class Options:
     purge_destroyed: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no emulator can be."""
+        """Refuse values that no emulator can have."""
         allowed: dict[str, tuple[Any, ...]] = {
             "stop_on_stopped": (200, 409),
             "start_on_started": (200, 412),

@@ -57,20 +57,22 @@ def assemble(
 ) -> Assembly:
     """Make a fleet of machines created from `template`, which `user_key` opens."""
     tombstones = Tombstones(clock)
-    creation = MachineCreation(
-        operations, template, options.region, secret_of(user_key), tombstones, clock, options.choose_port
-    )
+    region, secret = options.region, secret_of(user_key)
+    creation = MachineCreation(operations, template, region, secret, tombstones, clock, options.choose_port)
 
     def lifecycle(machine: Machine) -> MachineLifecycle:
-        pool = ConnectionPool(
-            lambda: template.network.address(machine),
-            template.ssh_user,
-            user_key,
-            machine.host_public_key,
-            options.keepalive,
-        )
+        pool = _pool(template, user_key, options.keepalive, machine)
         return MachineLifecycle(machine, operations, pool, clock, options.last_output_s)
 
     fleet = Fleet(creation, lifecycle, tombstones, options.max_machines, options.max_terminals)
     reconciler = Reconciler(fleet, operations, creation, template.deployment, clock)
     return Assembly(fleet, reconciler, tombstones)
+
+
+def _pool(
+    template: MachineTemplate, user_key: asyncssh.SSHKey, keepalive: Keepalive, machine: Machine
+) -> ConnectionPool:
+    def address() -> tuple[str, int]:
+        return template.network.address(machine)  # anew each time, as it changes when the machine moves
+
+    return ConnectionPool(address, template.ssh_user, user_key, machine.host_public_key, keepalive)

@@ -142,10 +142,7 @@ class FlyClient:
         more_s: float = 0.0,
         attempts: int = ATTEMPTS,
     ) -> bytes:
-        """Make one call and return its answer, with retries where the failure may pass.
-
-        `more_s` is how much longer than other calls it may take: Fly holds a `wait` back for as long as it was asked.
-        """
+        """Make one call and return its answer, with retries; `more_s` is how much longer it may take than others."""
         request = self._http_request(method, path, query, body, more_s)
         what = f"{method} {path or '/'}"
         for attempt in range(1, attempts + 1):

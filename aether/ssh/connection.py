@@ -55,30 +55,22 @@ class Connection:
         return not self._opening and all(channel.is_closing() for channel in self._channels)
 
     async def open(self, factory: Callable[[], Session], pty: Pty) -> Channel | None:
-        """Start a shell on a PTY, return its channel, or None if the server allows no more of them.
+        """Start a shell on a PTY; return its channel, None if the server allows no more of them.
 
-        Raises:
-            ProviderTimeout: the channel was opened, but no shell started in time.
-            asyncssh.Error, OSError: the server refused for another reason, or the connection broke.
+        Raises ProviderTimeout if no shell started on the channel in time; asyncssh.Error, OSError for other refusals.
         """
         self._opening += 1
-        is_late, has_session = False, False
-
-        def make() -> Session:
-            nonlocal has_session
-            has_session = not is_late
-            return asyncssh.SSHClientSession() if is_late else factory()
-
-        opening = asyncio.ensure_future(self._create_session(make, pty))
+        attempt = _Attempt(factory)
+        opening = asyncio.ensure_future(self._create_session(attempt.session, pty))
         opening.add_done_callback(self._opened)
         try:
             async with asyncio.timeout(self._open_timeout_s):
                 # shielded: asyncssh never closes a channel whose opening was cancelled; its session aborts it instead
                 channel, _ = await asyncio.shield(opening)
         except TimeoutError as error:
-            self.is_full = is_late = True
+            self.is_full = attempt.is_late = True
             opening.add_done_callback(_abort_late)
-            if has_session:  # another attempt would give one session two shells
+            if attempt.has_session:  # another attempt would give one session two shells
                 raise ProviderTimeout(
                     f"the machine opened no shell in {self._open_timeout_s:g} s; try again"
                 ) from error
@@ -120,6 +112,19 @@ class Connection:
         if not opening.cancelled() and opening.exception() is None:
             self._has_opened = True
             self._channels.append(opening.result()[0])
+
+
+class _Attempt:
+    """One attempt to open a channel: it has a session if the channel comes in time, else one that does nothing."""
+
+    def __init__(self, factory: Callable[[], Session]) -> None:
+        self._factory = factory
+        self.is_late = self.has_session = False
+
+    def session(self) -> Session:
+        """Make the session of the channel that was opened."""
+        self.has_session = not self.is_late
+        return asyncssh.SSHClientSession() if self.is_late else self._factory()
 
 
 def _abort_late(opening: "asyncio.Future[tuple[Channel, Any]]") -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import asyncssh
 
-from aether.emulator.api import Emulator
+from aether.emulator.server import Emulator
 from aether.fleet.assembly import FleetOptions, assemble
 from aether.fly.answers import FlyMachine
 from aether.fly.client import FlyClient

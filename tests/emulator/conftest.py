@@ -21,12 +21,13 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
-from aether.emulator.api import Emulator
-from aether.emulator.clock import VirtualClock
-from aether.emulator.containers import ENGINES, Containers
 from aether.emulator.options import Options
-from aether.emulator.process import until_readable
+from aether.emulator.runtimes.base import ENGINES
+from aether.emulator.runtimes.containers import ContainerRuntime
+from aether.emulator.runtimes.supervisor_process import until_readable
+from aether.emulator.server import Emulator
 from tests.ports import Slot
+from tests.virtual_clock import VirtualClock
 
 FILL = """
 import os
@@ -182,7 +183,7 @@ def runtime(
     yield str(request.param)
     if request.param in ENGINES:  # an emulator without machines removes the containers of those it had
         shutil.rmtree(state_dir / "machines", ignore_errors=True)
-        io_loop.run_sync(lambda: Containers.choose(request.param, state_dir.resolve()))
+        io_loop.run_sync(lambda: ContainerRuntime.choose(request.param, state_dir.resolve()))
 
 
 @pytest.fixture
@@ -365,7 +366,7 @@ def box(io_loop: IOLoop, runtime: str, on: Callable[..., Awaitable[Box]]) -> Box
 
 
 class Fill:
-    """A command that says "ok", waits for `go`, and writes all that its terminal takes while nobody reads.
+    """A command that says "ok", waits for `go`, and writes all that its terminal takes while no process reads.
 
     It waits without a process of its own, at a named pipe, and tells what it wrote through another one.
     """

@@ -260,3 +260,15 @@ def test_faults_on_the_command_line(spawn_emulator):
     process = spawn_emulator("fast", "--fault=earthquake")
     assert process.communicate()[0] == ""
     assert process.returncode == 1
+
+
+@pytest.mark.gen_test
+async def test_a_fault_that_was_removed_keeps_what_it_has_seen(fast):
+    """So that a list can be as old as a test wants it."""
+    fly = await fast()
+    stale = fly.emulator.faults.inject("stale-list")
+    fly.emulator.faults.remove(stale)
+    path = await fly.create()
+    assert await fly.listed() == [path[-14:]]
+    fly.emulator.faults.add(stale)
+    assert await fly.listed() == []

@@ -3,7 +3,7 @@
 import asyncssh
 import pytest
 
-from aether.emulator.api import Emulator
+from aether.emulator.server import Emulator
 from aether.errors import LimitExceeded
 from aether.fleet.assembly import FleetOptions, assemble
 from aether.fly.operations import Operations

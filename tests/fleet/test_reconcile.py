@@ -8,8 +8,8 @@ import random
 import pytest
 
 from aether.app import Aether
-from aether.emulator.api import Emulator
 from aether.emulator.options import Options
+from aether.emulator.server import Emulator
 from aether.fleet import reconcile
 from aether.fleet.assembly import FleetOptions, assemble
 from aether.fleet.housekeeping import Housekeeping

@@ -7,7 +7,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from aether.emulator.api import Emulator
+from aether.emulator.server import Emulator
 from aether.fly.client import FlyClient
 from tests.fly_client import InterceptedFlyClient
 

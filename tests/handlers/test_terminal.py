@@ -2,13 +2,13 @@
 
 import json
 
-import psutil
 import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import websocket_connect
 
+from aether.emulator.runtimes.base import Isolation
 from aether.settings import load
-from tests.processes import alive, below, guest
+from tests.processes import alive, below, supervisor
 
 PROMPT = "coder@aether:~$ "
 
@@ -28,7 +28,7 @@ def at_prompt(machine, terminal):
 @pytest.mark.gen_test
 async def test_a_terminal_opened_while_the_machine_starts_waits_for_its_prompt(at_prompt):
     """No polling: connect right after POST."""
-    tty = await at_prompt()
+    await at_prompt()
 
 
 @pytest.mark.gen_test
@@ -169,7 +169,7 @@ async def test_a_delete_ends_everything_the_machine_started(machine, terminal, c
     await tty.until(PROMPT)
     await tty.run("setsid sleep 1000 & nohup sleep 1001 >/dev/null 2>&1 & (setsid sleep 1002 &)")
     inside = below()
-    assert len(inside) >= 5  # the guest, its shell, and three more
+    assert len(inside) >= 5  # the supervisor, its shell, and three more
     assert (await call("DELETE", f"/machines/{box['id']}")).code == 204
     assert not alive(inside)
 
@@ -181,7 +181,8 @@ async def test_a_machine_that_dies_under_its_terminals_tells_them_all(aether, ma
     one, two = await terminal(box["id"]), await terminal(box["id"])
     await one.until(PROMPT)
     await two.until(PROMPT)
-    await one.type("kill -9 -1\n" if aether.emulator.sandboxed else f"kill -9 {guest_pid()}\n")
+    victim = supervisor().pid if aether.emulator.isolation is Isolation.NONE else -1
+    await one.type(f"kill -9 {victim}\n")
     assert {await one.until_closed(), await two.until_closed()} <= {1000, 4410, 4502}
     await aether.housekeeping.sweep()
 
@@ -192,22 +193,17 @@ async def test_a_frozen_machine_holds_up_neither_its_deletion_nor_its_terminals(
     box = await machine()
     tty = await terminal(box["id"])
     await tty.until(PROMPT)
-    guest = psutil.Process(guest_pid())
-    guest.suspend()
+    process = supervisor()
+    process.suspend()
     assert (await call("DELETE", f"/machines/{box['id']}")).code == 204
     assert await tty.until_closed() == 4404
-
-
-def guest_pid():
-    """Return the process id of the one machine's SSH server."""
-    return guest().pid
 
 
 @pytest.mark.gen_test
 async def test_a_machine_cannot_read_the_key_that_opens_all_machines(at_prompt, aether, settings):
     """Under bubblewrap the state folder is hidden."""
     tty = await at_prompt()
-    if not aether.emulator.sandboxed:
+    if aether.emulator.isolation is Isolation.NONE:
         pytest.skip("bubblewrap does not work here")
     key = settings.state_dir / "ssh_key"
     assert key.exists()

@@ -85,8 +85,8 @@ async def test_the_round_trip_is_measured(enter, proxy):
 async def test_a_machine_that_starts_says_what_it_does_and_for_how_long(aether, machine, base_url, visit):
     """Seconds count, steps have names, and then there is a prompt."""
     boots = asyncio.Event()
-    object.__setattr__(aether._emulator.options, "boot_delay_s", 1.0)
-    object.__setattr__(aether._emulator._host, "sleep", lambda _: boots.wait())
+    aether.emulator.options.boot_delay_s = 1.0
+    object.__setattr__(aether.emulator.machines._host, "sleep", lambda _: boots.wait())
     box = await machine()
     tab = await visit(f"/terminal.html?machine={box['id']}", url=base_url)
     await tab.until_status("Starting")

@@ -1,0 +1,1 @@
+"""What runs inside a machine; imports nothing, because each boot imports it."""

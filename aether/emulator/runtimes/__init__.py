@@ -1,0 +1,1 @@
+"""What a machine runs in: processes, containers, or nothing at all."""
