@@ -45,6 +45,16 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
     machines       Machine, MachineState, the transition table                               (pure)
     errors         every deliberate error with its HTTP status and close code                (pure)
     emulator       the Fly Machines API on loopback; imports nothing from the rest of aether
+
+Where something new goes:
+
+- a token check: `handlers.base`, beside OriginPolicy: the `prepare` of every handler runs there; its setting: `settings`.
+- a resume log, which keeps output for a client that comes back: `terminals`, a module of its own between `shell`, which
+  writes it, and `attachment`, which is made anew for each client and reads it.
+- a warm pool of machines that are ready before they are asked for: `fleet`, beside `creation`, which fills it and is
+  asked by `registry`; `housekeeping` tops it up once a sweep.
+- a runtime: a module in `emulator.runtimes`, and its line in `RUNTIMES` (`base`), from which settings, `--help`,
+  `/healthz` and the page have its name, description and isolation; `choice` makes it.
 """
 
 __version__ = "0.1.0"
