@@ -48,7 +48,7 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
 
 Where something new goes:
 
-- a token check: `handlers.base`, beside OriginPolicy: the `prepare` of every handler runs there; its setting: `settings`.
+- a token check: `handlers.base`, beside OriginPolicy: every handler's `prepare` runs there; its setting: `settings`.
 - a resume log, which keeps output for a client that comes back: `terminals`, a module of its own between `shell`, which
   writes it, and `attachment`, which is made anew for each client and reads it.
 - a warm pool of machines that are ready before they are asked for: `fleet`, beside `creation`, which fills it and is
