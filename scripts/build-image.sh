@@ -18,7 +18,7 @@ restarts it, and fails if anything is amiss or the image is not below 2 GB.
   --push               push both tags at the end
   --app APP            the Fly app that holds the machines (FLY_APP_NAME); with \`local\` the emulator finds the image
   --public-key FILE    the public key that opens the machines; else the public half of AETHER_SSH_PRIVATE_KEY_FILE
-  --no-key             no key in the image: machines get it when they are born
+  --no-key             no key in the image: machines get it when they are created
   --engine ENGINE      docker or podman; else whichever of the two works
   --platform PLATFORM  what the machines run on (linux/amd64, as Fly's do)
   --no-try             do not run the image

@@ -95,7 +95,7 @@ async def start(page: Page, url: str) -> None:
 
 
 async def stopped(page: Page, url: str) -> None:
-    """A machine that somebody has stopped."""
+    """A machine that was stopped."""
     await enter(page, url)
     await run(page, LIST, "numbers.txt")
     await page.wait_for_function(AT_PROMPT)

@@ -48,7 +48,7 @@ class Smoke:
                 machine = await _step("a machine is created", asyncio.shield(creating))
                 await _step("its terminal runs a command", self._run_command(machine["id"]))
             finally:
-                machine = await creating  # the server makes it even if nobody waits for it any more
+                machine = await creating  # the server makes it even if its caller no longer waits
                 await _step("it is destroyed", self._call("DELETE", f"/machines/{machine['id']}"))
         finally:
             self._client.close()

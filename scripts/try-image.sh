@@ -46,7 +46,7 @@ time_to_banner() {
     echo "$(((end - start) / 1000)) ms"' || fail "its SSH server does not start a second time, or does not end well"
 }
 
-# Run a command as a user does: over SSH, with the key the machine was born with.
+# Run a command as a user does: over SSH, with the key the machine was created with.
 login() {
   "$engine" exec "$container" ssh -F none -p 2222 -i /root/born_key -o BatchMode=yes -o LogLevel=ERROR \
     -o StrictHostKeyChecking=accept-new coder@127.0.0.1 "$1"

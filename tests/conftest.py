@@ -330,7 +330,7 @@ class Terminal:
         message = None if self.is_closed else await self.connection.read_message()
         if message is None:
             self.is_closed = True
-            await asyncio.sleep(0)  # whoever reads on in vain lets the test's time-out end that
+            await asyncio.sleep(0)  # a test that goes on reading is ended by its time-out
             return None
         self.messages.append(decoded := json.loads(message))
         if decoded["type"] == "output":

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-AGAIN_S = 5.0  # where the first failure was swallowed by a task that nobody awaits
+AGAIN_S = 5.0  # where the first failure was swallowed by a task that is never awaited
 
 
 @contextmanager

@@ -25,7 +25,7 @@ async def test_a_state_folder_belongs_to_one_server_at_a_time(aether, settings, 
 
 
 def test_silent_connections_are_kept_alive_and_messages_bounded(aether):
-    """Proxies cut what is silent for a minute (nginx's proxy_read_timeout); nobody sends us more than a paste."""
+    """Proxies cut what is silent for a minute (nginx's proxy_read_timeout); no client sends more than a paste."""
     assert 0 < aether.application.settings["websocket_ping_interval"] < 60
     assert aether.application.settings["websocket_max_message_size"] >= 6 * MAX_INPUT_CHARS
 

@@ -111,7 +111,7 @@ def test_pure_modules_do_no_io_and_read_no_clock():
 
 
 def test_the_maps_mark_the_pure_modules():
-    """Whoever reads a map sees what can be tested without a server."""
+    """A reader of a map sees what can be tested without a server."""
     marks = {name: is_pure for package in MAPS for name, is_pure in read_map(package).items()}
     assert {name for name, is_pure in marks.items() if is_pure} == PURE
 

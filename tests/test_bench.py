@@ -27,7 +27,7 @@ def bench(*arguments, **env):
 
 
 def test_help_names_every_benchmark_and_each_explains_itself(capsys, monkeypatch):
-    """Whoever asks for help sees what there is, and the options that each takes."""
+    """`--help` names what there is, and the options that each takes."""
     monkeypatch.syspath_prepend(BENCH.parent)
     from benchlib.commands import parser
 

@@ -247,7 +247,7 @@ def test_the_key_in_the_image_is_tried_if_we_have_its_other_half(build, options,
 
 
 def test_the_private_key_stays_out_of_the_container(build, key):
-    """What is copied there is on the disk until somebody removes it."""
+    """What is copied there is on the disk until it is removed."""
     done = build()
     users = [call for call in done.calls if str(key) in call]
     assert [call.split()[0] for call in users] == ["ssh"]

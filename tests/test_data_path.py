@@ -404,7 +404,7 @@ async def test_a_stop_leaves_a_shell_the_time_that_its_machine_gives_it(shell, c
 async def test_a_network_that_is_silent_for_a_while_costs_nothing_on_the_way_to_the_client(
     shell, wire, base_url, eventually
 ):
-    """Nothing is lost or out of order, and nobody reconnects."""
+    """Nothing is lost or out of order, and no one reconnects."""
     between = wire(int(base_url.rpartition(":")[2]))
     box = await shell(f"http://127.0.0.1:{port_of(between)}")
     await box.print_when_told(15_000)
@@ -524,7 +524,7 @@ class TestSilentMachine(WithoutSweeps):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("doing", ["flood", "read", "sleep"])
 async def test_a_client_that_vanishes_in_the_middle_of_anything_frees_everything(shell, eventually, doing):
-    """A flood, a paste, a paste that nobody reads: the program in front gets SIGHUP, and its channel closes."""
+    """A flood, a paste, a paste that is not read: the program in front gets SIGHUP, and its channel closes."""
     box = await shell()
     await box.hang_up_while(doing)
     reset(box.tty.connection)
@@ -550,7 +550,7 @@ async def test_a_resize_storm_ends_with_the_last_size(shell):
 
 @pytest.mark.gen_test
 async def test_typing_goes_on_while_another_session_pastes_and_floods(shell, terminal, aether):
-    """One process, one loop: each waits for nobody."""
+    """One process, one loop: none waits for another."""
     box = await shell()
     other = await shell()
     await box.tty.type("yes\n")

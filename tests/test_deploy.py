@@ -336,7 +336,7 @@ def test_a_second_computer_leaves_a_password_that_it_does_not_know(again):
 
 
 def test_a_short_password_is_refused_before_a_token_is_made(fly, tmp_path):
-    """Whoever is on the private network can guess. Its file may be named from where the user is."""
+    """Anyone on the private network can guess. Its file may be named from where the user is."""
     (tmp_path / "password").write_text("hunter2\n")
     assert fly.deploy(*SERVER, AETHER_PASSWORD_FILE="password") == 1
     assert "20 characters" in fly.output

@@ -111,7 +111,7 @@ class World:
         options = {"runtime": "fast", "clock": self.clock, "sleep": self.lapse.elapse_last}
         self.emulator = Emulator(state_dir=self.folder, token="T", **options)
         faults = self.emulator.faults
-        faults.hang = self.lapse.leaping(2 * CALL_TIMEOUT_S, faults.hang)  # by then whoever calls has given up
+        faults.hang = self.lapse.leaping(2 * CALL_TIMEOUT_S, faults.hang)  # by then the caller has given up
         await self.emulator.start()
         self.servers = [self.server() for _ in range(self.count)]
 
@@ -152,7 +152,7 @@ class World:
         return {fly.id: fly.state for fly in await self.servers[0].client.list({}) if fly.state != "destroyed"}
 
     async def assert_agreed(self):
-        """Each fleet is what the provider has: nothing lost, nothing doubled, nobody unknown."""
+        """Each fleet is what the provider has: nothing lost, nothing doubled, nothing unknown."""
         theirs = await self.machines()
         for server in self.servers:
             ours = {machine.fly_machine_id: machine.state.value for machine in server.fleet.list()}
@@ -344,7 +344,7 @@ async def test_a_machine_that_was_handed_out_is_kept_although_its_mark_could_not
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
 async def test_a_deletion_that_a_lagging_replica_answered_is_done_again(world, box):
-    """404 is "gone" to whoever deletes; the next list shows that it is not, and its user was told that it is."""
+    """404 means "gone" to the caller; the next list shows that it is not, and its user was told that it is."""
     world.emulator.faults.inject("not-found", action="destroy")
     world.emulator.faults.inject("not-found", action="wait")
     assert await world.call("destroy", box.id) is None
@@ -674,7 +674,7 @@ class Clock:
 @pytest.mark.logs_warnings
 @pytest.mark.patience(300)  # forty walks
 def test_any_sequence_of_calls_faults_time_and_restarts_ends_in_agreement():
-    """Once the faults stop, the fleet equals the provider, and there is no machine that nobody knows."""
+    """Once the faults stop, the fleet equals the provider, and there is no machine unknown to it."""
     checks = settings(
         max_examples=40,
         stateful_step_count=25,

@@ -1,7 +1,7 @@
 """The Machines API as it is documented and was recorded: each fact over HTTP, against the emulator and real Fly.
 
 The emulator is always asked. Real Fly is with `--fly`, FLY_API_TOKEN, FLY_APP_NAME and AETHER_FLY_IMAGE; then the
-suite makes machines of its own, finds them by a metadata key nobody else has, and destroys them. Every request that is
+suite makes machines of its own, finds them by a metadata key of its own, and destroys them. Every request that is
 accepted and every answer is held to `tests.fly_openapi`. What needs a fault or an option is for the emulator.
 """
 
@@ -418,7 +418,7 @@ async def test_update_replaces_everything_under_a_new_instance_id(api):
 
 @pytest.mark.gen_test
 async def test_lease_keeps_others_out(api):
-    """While somebody has a lease, changes without the nonce are 409 with `message`."""
+    """While a client has a lease, changes without the nonce are 409 with `message`."""
     path = await api.stopped()
     taken = await api("POST", f"{path}/lease", {"ttl": 60})
     assert taken.status in {200, 201}
@@ -551,7 +551,7 @@ async def test_no_capacity(emulate):
 
 @pytest.mark.gen_test
 async def test_crash_and_oom_are_told_by_the_exit_event(emulate):
-    """Nobody asked for either, and one was for memory."""
+    """Neither was asked for, and one was for memory."""
     api = await emulate()
     crashed, starved = await api.started(), await api.started()
     await api.emulator.crash(crashed[1:], exit_code=3)

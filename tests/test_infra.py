@@ -65,7 +65,7 @@ def certificate(tmp_path_factory):
 
 @pytest.fixture
 def listening(ports):
-    """A bound socket and its port; where a proxy must bind that itself, nobody else gets it meanwhile."""
+    """A bound socket and its port; where a proxy must bind that itself, no other program gets it meanwhile."""
     with socket.create_server(("127.0.0.1", next(ports))) as bound:
         yield bound, bound.getsockname()[1]
 
@@ -109,7 +109,7 @@ class Nginx:
         return (bound.fileno(),)
 
     def await_ready(self):
-        """Nothing to wait for: whoever connects to the socket already is served once nginx runs."""
+        """Nothing to wait for: a client that connects to the socket early is served once nginx runs."""
 
 
 class Caddy:
@@ -351,7 +351,7 @@ def test_the_examples_pass_the_checks_of_their_own_tools(need, tmp_path, certifi
 
 @pytest.fixture
 def systemd_analyze():
-    """systemd's own checker; where there is no systemd, nobody installs the unit."""
+    """systemd's own checker; where there is no systemd, the unit is not installed."""
     return shutil.which("systemd-analyze") or pytest.skip("systemd-analyze is not installed")
 
 
@@ -440,7 +440,7 @@ def server_dockerfile():
 
 
 def test_the_servers_image_runs_as_a_user_of_its_own_and_is_told_to_end_gently():
-    """Whoever breaks into the server is not root there."""
+    """An intruder in the server is not root there."""
     last = server_dockerfile()
     assert last["USER"] == "10001"
     assert last["STOPSIGNAL"] == "SIGTERM"

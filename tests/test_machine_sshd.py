@@ -269,7 +269,7 @@ async def test_what_a_user_changes_is_not_changed_back(machine, terminal):
 
 @pytest.mark.gen_test
 async def test_another_host_key_than_the_pinned_one_is_refused(machine, link):
-    """Whoever answers, it is not our machine."""
+    """What answers is not our machine."""
     machine.start()
     with pytest.raises(SshError, match="another SSH host key"):
         await link(host=make_host_key().public).connect()
@@ -329,7 +329,7 @@ async def test_two_clients_at_once(machine, terminal):
 
 @pytest.mark.gen_test
 async def test_who_is_gone_is_noticed_and_who_is_silent_is_not(machine, link, terminal):
-    """Keepalives end a connection that nobody answers on, and only that. (sshd counts them in whole seconds.)"""
+    """Keepalives end a connection without answers, and only that. (sshd counts them in whole seconds.)"""
     machine.start("-o", "ClientAliveInterval=1", "-o", "ClientAliveCountMax=3")  # with one, a busy computer is silent
     silent = await terminal()
     is_cut, is_dropped = asyncio.Event(), asyncio.Event()
@@ -443,7 +443,7 @@ async def test_a_stop_does_not_wait_for_programs_that_do_not_care(machine, termi
 
 @pytest.mark.gen_test
 async def test_what_sshd_ends_with_is_what_the_machine_ends_with(machine):
-    """Where nobody stopped it: a restart policy goes by that."""
+    """Where it was not stopped: a restart policy depends on that."""
     machine.start("-o", "Nonsense=yes")
     assert await machine.ended() in (1, 255)  # by its version
 

@@ -58,7 +58,7 @@ def test_a_body_that_does_not_fit_is_refused_with_the_path(body, path):
 
 
 def test_a_bad_name_is_explained_in_words():
-    """Nobody shall have to read a regular expression."""
+    """The message says it in words, not as a regular expression."""
     assert "lower-case letters" in str(refusal(messages.decode_create_machine, b'{"name":"My Box"}', DEFAULTS))
 
 

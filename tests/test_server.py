@@ -286,7 +286,7 @@ async def test_what_cannot_work_refuses_to_start_and_says_why(run, environ, stat
 
 @pytest.mark.gen_test
 async def test_a_signal_during_the_start_ends_it(run, tmp_path):
-    """A Fly that accepts and never answers keeps nobody from stopping."""
+    """A Fly that accepts and never answers does not keep the server from stopping."""
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "key")
     accepted = asyncio.get_running_loop().create_future()
     silent = await asyncio.start_server(lambda reader, writer: accepted.set_result(writer), "127.0.0.1", 0)

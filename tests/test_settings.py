@@ -64,7 +64,7 @@ def test_a_whole_fly_configuration_is_taken():
     ],
 )
 def test_a_half_configured_fly_is_refused_with_what_is_missing(missing, named):
-    """Nobody shall get local machines by a typing error."""
+    """A typing error must not lead to local machines."""
     assert named in refusal([], {key: value for key, value in FLY.items() if key != missing})
 
 
@@ -104,7 +104,7 @@ def test_ports_are_a_first_and_a_last_one():
 
 
 def test_all_wrong_settings_are_named_at_once():
-    """Nobody shall mend them one start at a time."""
+    """They need not be corrected one start at a time."""
     text = refusal([], {"AETHER_PORT": "x", "AETHER_CPUS": "x"})
     assert "AETHER_PORT" in text
     assert "AETHER_CPUS" in text

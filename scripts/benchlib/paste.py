@@ -1,4 +1,4 @@
-"""paste: 1 MiB into a program that reads it, at once or slowly, while somebody else types."""
+"""paste: 1 MiB into a program that reads it, at once or slowly, while another user types."""
 
 import asyncio
 import hashlib

@@ -21,7 +21,7 @@ class ServerFailed(Exception):
 
 
 def free_port() -> int:
-    """Return a port that nobody has now."""
+    """Return a port that is free now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

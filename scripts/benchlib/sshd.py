@@ -1,4 +1,4 @@
-"""An OpenSSH sshd of our own on loopback, as root or as whoever runs this.
+"""An OpenSSH sshd of our own on loopback, as root or as the user who runs this.
 
 sshd runs every command with the user's own shell, which would read the user's files first (and killed in the midst of
 them could leave something behind): so HOME is this folder, and bash takes itself for a shell within a shell (SHLVL).

@@ -22,7 +22,7 @@ class TerminalLost(Exception):
 
 
 class Terminal:
-    """One open terminal. What it shows is kept only as far as somebody may look for it: `KEPT_BYTES`."""
+    """One open terminal. Of its output the last `KEPT_BYTES` are kept, in which the benchmarks search."""
 
     def __init__(self) -> None:
         self.bytes_received = 0

@@ -1,4 +1,4 @@
-"""creation: one machine for a request that succeeds, none for one that fails, whoever dies in between."""
+"""creation: one machine for a request that succeeds, none for one that fails, whichever server dies in between."""
 
 import asyncio
 
@@ -88,7 +88,7 @@ async def test_a_list_from_before_does_not_destroy_a_machine_that_was_handed_out
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
 async def test_a_mark_that_cannot_be_taken_off_fails_the_create(aether, at_fly):
-    """Else the machine might be destroyed later, with somebody's work in it."""
+    """Else the machine might be destroyed later, with a user's work in it."""
     aether.emulator.faults.inject("unavailable", action="metadata", times=4)
     with pytest.raises(ProviderError):
         await aether.fleet.create(SPEC)

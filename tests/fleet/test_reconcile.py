@@ -45,7 +45,7 @@ async def test_after_a_restart_the_machines_are_there_again_stopped(aether, io_l
 @pytest.mark.logs_warnings
 @pytest.mark.parametrize("damage", [{}, {"aether_id": "x"}, {"aether_host_key": "x"}, {"aether_ssh_port": "x"}])
 async def test_a_machine_with_damaged_metadata_is_left_alone(aether, damage):
-    """Anybody in a machine can forge metadata: it is a hint, and never a crash."""
+    """Root in a machine can forge metadata: it is a hint, and never a crash."""
     metadata = {"aether_deployment": "default", **damage}
     await aether.client.create("stranger", "", {"image": "i", "metadata": metadata})
     await aether.reconciler.reconcile()
@@ -87,7 +87,7 @@ async def assert_settled(aether, machine, ours, theirs):
 
 @pytest.mark.gen_test
 async def test_a_machine_stopped_from_outside_is_noticed_and_its_terminal_told(aether, running, terminal):
-    """Somebody used the Fly dashboard."""
+    """By the Fly dashboard, say."""
     made = await running()
     tty = await terminal(made.id)
     await tty.until(PROMPT)

@@ -109,7 +109,7 @@ class HangingHttp:
 @pytest.mark.gen_test
 @pytest.mark.logs_warnings
 async def test_a_redirect_is_not_followed(fly, scripted_client):
-    """The token goes to Fly and to nobody else."""
+    """The token goes to Fly only."""
     fly.answers += [(302, "", ("Location", fly.url + "/elsewhere"))]
     with pytest.raises(ProviderError):
         await scripted_client.get("148e")

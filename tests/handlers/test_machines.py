@@ -101,7 +101,7 @@ async def test_a_failed_start_is_an_error_with_a_message_and_can_be_started_agai
 
 @pytest.mark.gen_test
 async def test_two_deletes_at_once_both_end_well(call, machine, io_loop):
-    """Whoever asks during the deletion waits for its end."""
+    """A caller that asks during the deletion waits for its end."""
     box = await machine()
     both = [call("DELETE", f"/machines/{box['id']}"), call("DELETE", f"/machines/{box['id']}")]
     assert {(await response).code for response in both} <= {204, 404}

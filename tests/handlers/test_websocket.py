@@ -263,7 +263,7 @@ async def test_a_close_fails_the_writes_that_wait_and_ends_the_reader(wire, who)
 
 @pytest.mark.gen_test
 async def test_a_write_that_finds_the_client_gone_fails_by_its_future(wire):
-    """As an IOStream's: Tornado's pings are written by a task that nobody awaits."""
+    """As an IOStream's: Tornado's pings are written by a task that is never awaited."""
     near, far = wire()
     far.close()
     with pytest.raises(StreamClosedError):
@@ -308,7 +308,7 @@ async def test_an_error_of_the_reader_is_its_callers(wire):
 
 @pytest.mark.gen_test
 async def test_a_reader_that_waits_for_something_else_than_the_wire_is_an_error(wire):
-    """Nobody would wake it: a Tornado that awaits more here must not leave a terminal hanging."""
+    """It would never wake: a Tornado that awaits more here must not leave a terminal hanging."""
     near, far = wire()
 
     async def read():
@@ -339,7 +339,7 @@ async def test_a_stream_that_is_closed_already_cannot_be_taken():
 
 @pytest.mark.gen_test
 async def test_a_client_that_is_gone_before_it_is_answered_is_no_error(raw, base_url):
-    """The refusal finds nobody there."""
+    """The refusal has no receiver any more."""
     host = base_url.removeprefix("http://")
     for _ in range(10):
         client = socket.create_connection(host.split(":"))

@@ -140,7 +140,7 @@ def test_whatever_the_client_does_its_shell_is_never_held_for_good_nor_let_loose
 
 
 def test_who_types_holds_back_what_others_on_the_machine_write():
-    """To what eyes can follow, and for as long as somebody types; nobody is held back by keys of their own."""
+    """To what eyes can follow, and while a user types; a terminal is not slowed by its own keys."""
     typing, mine, other = TypingPriority(), object(), object()
     assert typing.pause_s(mine, CALM_BYTES_S, 0.0) == 0.0
     typing.note(other, 10.0)

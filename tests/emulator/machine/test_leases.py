@@ -59,7 +59,7 @@ async def test_lease_expires_and_is_prolonged(fast):
 
 @pytest.mark.gen_test
 async def test_lease_from_the_creation_on(fast):
-    """With `lease_ttl` a machine is leased before anybody else sees it, and its nonce is answered once."""
+    """With `lease_ttl` a machine is leased before any other client sees it, and its nonce is answered once."""
     fly = await fast()
     created = (await fly.api("POST", "/apps/app/machines", {"config": {"image": "i"}, "lease_ttl": 60})).body
     path = f"/apps/app/machines/{created['id']}"

@@ -170,7 +170,7 @@ async def test_release_answers_everybody(store):
 
 @pytest.mark.gen_test
 async def test_release_leaves_answers_that_are_on_their_way(store):
-    """Who was answered in the same moment keeps the answer, and without anybody there is nothing to release."""
+    """Who was answered in the same moment keeps the answer, and without waiters there is nothing to release."""
     wait = asyncio.create_task(store.wait(["started"], 60))
     await until_waiting(store)
     store.change_state("started", "start", "flyd")
