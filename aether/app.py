@@ -21,7 +21,7 @@ from aether.fly.limits import RateLimit
 from aether.handlers.base import Doors, NotFoundHandler
 from aether.handlers.machines import MachineHandler, MachinesHandler, StartHandler, StopHandler
 from aether.handlers.ops import FleetCollector, JsonHandler, MetricsHandler, ReadyHandler
-from aether.handlers.page import Page, PageHandler, RootHandler, XtermHandler
+from aether.handlers.page import ModuleHandler, Page, PageHandler, RootHandler, XtermHandler
 from aether.handlers.terminal import TerminalHandler
 from aether.idle import IdleSweeper
 from aether.machines import Guest
@@ -143,6 +143,7 @@ class Aether:
             (r"/openapi.json", JsonHandler, {**door, "answer": openapi.document(__version__)}),
             (r"/", RootHandler, door),
             (r"/terminal.html", PageHandler, {**door, "page": page}),
+            (r"/page/(.+)", ModuleHandler, {**door, "page": page}),
             (r"/xterm/(.+)", XtermHandler, {**door, "path": str(page.xterm_dir)}),
         ]
 

@@ -1,0 +1,68 @@
+// What keys mean: shortcuts, the key bar's sequences, bursts of typing, and what no key has sent.
+
+const PAUSE_MS = 500;   // a pause this long ends a burst of keys
+
+// xterm.js's own answers to a program: device attributes, cursor position, colours, focus.
+const REPLY = /^\x1b(\[[?>]?[\d;]*(c|n|R|t|\$y)|\[[IO]|[\]P].*)$/s;
+const ARROWS = { up: "A", down: "B", right: "C", left: "D" };
+const PLAIN = { escape: "\x1b", tab: "\t" };
+
+export const isReply = (data) => REPLY.test(data);
+
+// The name of what a key event asks for, or null. Plain Ctrl-C is no shortcut: it is the shell's SIGINT.
+export function shortcut({ ctrlKey, shiftKey, altKey, metaKey, key, code }) {
+  if (altKey) return null;
+  if (key === "Enter" && shiftKey && !metaKey) return ctrlKey ? "leave" : "newline";
+  if (ctrlKey === metaKey) return null;       // Ctrl, or Cmd on a Mac
+  const letter = /^[a-z]$/i.test(key) ? key.toUpperCase() : code.replace("Key", "");   // the key's position where it writes no Latin letter
+  if (shiftKey && letter === "C") return "copy";
+  if (shiftKey && letter === "V") return "paste";
+  return { "+": "larger", "=": "larger", "-": "smaller", "0": "usual" }[key] ?? null;
+}
+
+// What a button of the key bar sends.
+export function keySequence(name, { hasControl, isApplication }) {
+  const arrow = ARROWS[name];
+  if (!arrow) return PLAIN[name];
+  if (hasControl) return `\x1b[1;5${arrow}`;
+  return `${isApplication ? "\x1bO" : "\x1b["}${arrow}`;
+}
+
+// One typed character with Ctrl held; others stay as they are.
+export function withControl(data) {
+  return /^[a-z@[\\\]^_ ]$/i.test(data) ? String.fromCharCode(data.toUpperCase().charCodeAt(0) & 0x1f) : data;
+}
+
+// A burst of keys belongs to the shell it began in. What was typed at a lost shell, or at none, must not reach a new one, and
+// neither must the second half of a command: after "echo " is lost, "rm -rf x" is another command.
+export class Bursts {
+  #clock;
+  #lastAt = -Infinity;
+  #shell = null;
+
+  constructor(clock) {
+    this.#clock = clock;
+  }
+
+  get lastAt() {
+    return this.#lastAt;
+  }
+
+  // Note a key typed at `shell`, null where there is none; return whether it begins a burst.
+  note(shell) {
+    const now = this.#clock.now();
+    const isNew = now - this.#lastAt > PAUSE_MS;
+    if (isNew) this.#shell = shell;
+    this.#lastAt = now;
+    return isNew;
+  }
+
+  belongsTo(shell) {
+    return this.#shell === shell;
+  }
+
+  // The next key begins a new burst.
+  end() {
+    this.#lastAt = -Infinity;
+  }
+}
