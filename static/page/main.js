@@ -125,8 +125,8 @@ function publish({ terminal, status, connection, outbox, typing }) {
     get term() { return terminal.term; },
     get facts() {
       const { isOpen, isAttached, isSilent, roundTripMs, retryInMs } = connection;
-      const { isEmpty: isAllSent } = outbox, { lastKeyAt } = typing;
-      return { status: status.name, isOpen, isAttached, isSilent, roundTripMs, retryInMs, isAllSent, lastKeyAt };
+      const { isEmpty: isAllSent, waiting } = outbox, { lastKeyAt } = typing;
+      return { status: status.name, isOpen, isAttached, isSilent, roundTripMs, retryInMs, isAllSent, waiting, lastKeyAt };
     },
   };
 }

@@ -29,6 +29,11 @@ export class Outbox extends Events {
     return !this.#entries.length;
   }
 
+  // Bytes that the server has and the program in the terminal has not read.
+  get waiting() {
+    return this.#waiting;
+  }
+
   // How far the text at the front has come, in UTF-16 units: {sent, total}; null when all is sent.
   get progress() {
     const [entry] = this.#entries;

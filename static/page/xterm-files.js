@@ -1,4 +1,4 @@
-// xterm.js: loaded from this server, else from the CDN, whose files are pinned by their hashes.
+// The files of xterm.js: loaded from this server, else from the CDN, where they are pinned by their hashes.
 
 const PATIENCE_MS = 15000;   // for one file
 

@@ -65,7 +65,16 @@ def test_every_route_is_behind_the_doors(aether):
 @pytest.mark.parametrize("headers", [{"Host": "evil.example.com"}, {"Origin": "http://evil.example.com"}])
 async def test_a_foreign_request_is_refused_everywhere_and_logged(aether, call, headers, caplog):
     """403 in the one error shape; the log says what was seen and what was expected."""
-    paths = ["/", "/machines", "/machines/x", "/terminal.html", "/xterm/xterm/lib/xterm.js", "/healthz", "/nowhere"]
+    paths = [
+        "/",
+        "/machines",
+        "/machines/x",
+        "/terminal.html",
+        "/page/main.js",
+        "/xterm/xterm/lib/xterm.js",
+        "/healthz",
+        "/nowhere",
+    ]
     for path in paths:
         response = await call("GET", path, headers=headers)
         assert (response.code, json.loads(response.body)["error"]["code"]) == (403, "not_allowed")
@@ -98,7 +107,7 @@ async def test_answers_are_not_cached_sniffed_or_framed(call):
 @pytest.mark.gen_test
 async def test_head_is_answered_as_get_without_a_body(call):
     """`curl -I`, and some health checkers."""
-    for path in ("/healthz", "/machines", "/terminal.html"):
+    for path in ("/healthz", "/machines", "/terminal.html", "/page/main.js"):
         response = await call("HEAD", path)
         assert (response.code, response.body) == (200, b"")
 

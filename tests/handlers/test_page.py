@@ -11,12 +11,13 @@ import pytest
 from aether.app import STATIC_DIR
 from aether.handlers.page import CDN, Page
 
-HTML = b"<html><script>\nlet x = 1;\n</script></html>"
-
 
 @pytest.fixture
 def static_dir(tmp_path):
-    (tmp_path / "terminal.html").write_bytes(HTML)
+    (tmp_path / "terminal.html").write_bytes(b"<html></html>")
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "main.js").write_bytes(b"export {};")
+    (tmp_path / "page" / "notes.txt").write_bytes(b"no module")
     return tmp_path
 
 
@@ -29,20 +30,27 @@ def xterm_dir():
     return folder
 
 
-def test_the_policy_allows_the_page_s_script_by_its_hash(static_dir):
+def test_the_policy_allows_scripts_of_our_own_origin_only(static_dir):
     """Injected scripts do not run."""
-    digest = base64.b64encode(hashlib.sha256(b"\nlet x = 1;\n").digest()).decode()
+    (static_dir / "node_modules" / "@xterm").mkdir(parents=True)
     policy = Page(static_dir).content_security_policy
-    assert f"script-src 'self' 'sha256-{digest}'" in policy
+    assert "script-src 'self';" in policy
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe-inline" not in policy.partition("style-src")[0]
 
 
+def test_the_modules_are_the_scripts_in_the_folder_as_they_were_at_the_start(static_dir):
+    """A server whose files are replaced goes on with those that it began with: page and modules are of one version."""
+    page = Page(static_dir)
+    (static_dir / "page" / "main.js").write_bytes(b"changed")
+    assert page.modules == {"main.js": b"export {};"}
+
+
 def test_the_cdn_s_files_are_pinned_to_what_npm_installs(xterm_dir):
     """The same bytes, wherever they come from."""
     pins = re.findall(
-        r'\["([a-z0-9-]+)@[\d.]+", "([^"]+)", "sha384-([^"]+)"\]', (STATIC_DIR / "terminal.html").read_text()
+        r'\["([a-z0-9-]+)@[\d.]+", "([^"]+)", "sha384-([^"]+)"\]', (STATIC_DIR / "page" / "xterm-files.js").read_text()
     )
     assert len(pins) == 6
     for package, path, pin in pins:
@@ -64,7 +72,7 @@ async def test_the_root_leads_to_the_page(call):
     assert (response.code, response.headers["Location"]) == (302, "/terminal.html")
     page = await call("GET", "/terminal.html")
     assert page.headers["Content-Type"].startswith("text/html")
-    assert len(re.findall(rb"<script", page.body)) == 1
+    assert re.findall(rb"<script[^>]*>[^<]*", page.body) == [b'<script type="module" src="/page/main.js">']
     assert not re.search(rb"<[^>]+\son[a-z]+=", page.body)
 
 
@@ -72,6 +80,14 @@ async def test_the_root_leads_to_the_page(call):
 @pytest.mark.parametrize(
     "path",
     [
+        "/page/",
+        "/page/nothing.js",
+        "/page/package.json",
+        "/page/../terminal.html",
+        "/page/..%2fterminal.html",
+        "/page/%2e%2e/package.json",
+        "/page//etc/passwd",
+        "/page/./main.js",
         "/xterm/../../terminal.html",
         "/xterm/..%2f..%2fterminal.html",
         "/xterm/%2e%2e/%2e%2e/package.json",
@@ -83,7 +99,7 @@ async def test_the_root_leads_to_the_page(call):
 )
 @pytest.mark.logs_warnings
 async def test_files_outside_are_out_of_reach(call, path):
-    """Only what npm installed is served."""
+    """Only the page's modules and what npm installed are served."""
     response = await call("GET", path)
     assert (response.code, json.loads(response.body)["error"]["code"]) in [(403, "not_allowed"), (404, "not_found")]
 
@@ -94,3 +110,28 @@ async def test_xterm_comes_from_our_own_origin(call, xterm_dir):
     response = await call("GET", "/xterm/xterm/lib/xterm.js")
     assert response.code == 200
     assert "javascript" in response.headers["Content-Type"]
+
+
+@pytest.mark.gen_test
+async def test_modules_are_scripts_that_browsers_keep_but_ask_about(call):
+    """After a deployment nothing old is used; until then nothing is sent twice."""
+    response = await call("GET", "/page/main.js")
+    assert response.code == 200
+    assert response.body == (STATIC_DIR / "page" / "main.js").read_bytes()
+    assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert response.headers["Cache-Control"] == "no-cache"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    again = await call("GET", "/page/main.js", headers={"If-None-Match": response.headers["Etag"]})
+    assert (again.code, again.body) == (304, b"")
+    head = await call("HEAD", "/page/main.js")
+    assert (head.code, head.headers["Etag"]) == (200, response.headers["Etag"])
+
+
+@pytest.mark.gen_test
+async def test_every_module_that_the_page_preloads_is_served(call):
+    """The page has no missing part."""
+    page = await call("GET", "/terminal.html")
+    paths = re.findall(rb'<link rel="modulepreload" href="([^"]+)">', page.body)
+    assert paths
+    for path in paths:
+        assert (await call("GET", path.decode())).code == 200
