@@ -13,10 +13,9 @@ MODULES = {path.name: path.read_text() for path in sorted((ROOT / "static" / "pa
 TESTS = sorted(Path(__file__).parent.glob("*.test.mjs"))
 CLOCK = {"setTimeout", "clearTimeout", "performance", "Math.random", "Date.now"}
 NEEDS_BROWSER = {  # tested in Chromium, by the tests beside this file
-    *("dom.js", "header.js", "keyboard.js", "machine-list.js", "main.js", "notice.js", "pasting.js", "question.js"),
-    *("settings-dialog.js", "start.js", "terminal-page.js", "terminal.js", "theme.js", "xterm-files.js"),
+    *("dom.js", "header.js", "keyboard.js", "machine-list.js", "main.js", "notice.js", "question.js"),
+    *("settings-dialog.js", "start.js", "terminal.js", "theme.js", "xterm-files.js"),
 }
-TESTED_WITH_OTHERS = {"clock.js", "events.js", "machine.js"}
 CLOCK_ITSELF = {"clock.js", "main.js", "xterm-files.js"}
 
 
@@ -65,7 +64,7 @@ def test_modules_are_small_and_say_what_they_are():
 def test_every_module_has_tests():
     """In Node, unless it needs a document."""
     tested = {path.name.replace(".test.mjs", ".js") for path in TESTS}
-    assert tested | NEEDS_BROWSER | TESTED_WITH_OTHERS == set(MODULES)
+    assert tested | NEEDS_BROWSER == set(MODULES)
     assert not tested & NEEDS_BROWSER
 
 
