@@ -25,8 +25,7 @@ export class Api {
     this.#clockAheadMs = Date.parse(response.headers.get("Date")) - this.#now() || 0;
     const answer = await response.json().catch(() => null);
     if (response.ok) return answer;
-    const { message, path: where } = answer?.error || { message: `The server answered ${response.status} ${response.statusText}` };
-    throw Object.assign(new Error(where ? `${where}: ${message}` : message), { status: response.status });
+    throw asError(response, answer?.error);
   }
 
   async #send(method, path, body) {
@@ -38,4 +37,9 @@ export class Api {
       throw Object.assign(new Error("The aether server does not answer. Is it running, and are you online?"), { status: 0 });
     }
   }
+}
+
+function asError({ status, statusText }, error) {
+  const { message, path } = error || { message: `The server answered ${status} ${statusText}` };
+  return Object.assign(new Error(path ? `${path}: ${message}` : message), { status });
 }

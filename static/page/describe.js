@@ -4,7 +4,8 @@ const SILENT_MS = 2000;   // a ping unanswered for this long is worth mentioning
 const SLOW_S = 2;         // so is a connection that takes this long to open
 
 export const STATUS_WORDS = {
-  connecting: "Connecting", starting: "Starting", connected: "Connected", reconnecting: "Reconnecting", restarting: "Server restarting",
+  connecting: "Connecting", starting: "Starting", connected: "Connected",
+  reconnecting: "Reconnecting", restarting: "Server restarting",
   stopped: "Stopped", exited: "Shell exited", gone: "Gone", unavailable: "Unavailable",
 };
 const START_STEPS = { created: "getting a machine", starting: "the machine boots", running: "opening a shell" };

@@ -25,7 +25,7 @@ export class Header {
     this.#showMachine("machine", machine.id);
     status.on({ updated: () => this.#render() });
     connection.on({ changed: () => this.#render() });
-    machine.on({ changed: () => { this.#showMachine(machine.json.name || "machine", machine.json.id); this.setTitle(this.#programTitle); } });
+    machine.on({ changed: () => this.#machineChanged(machine.json) });
   }
 
   // `wakeUp`, `toggle`, `leave`, `openSettings`: what its buttons and its link do.
@@ -67,6 +67,11 @@ export class Header {
     const { silenceMs, roundTripMs, retryInMs } = this.#connection;
     const { name: status, waitedMs } = this.#status;
     return describeStatus({ status, waitedMs, silenceMs, roundTripMs, retryInMs, machineState: this.#machine.json?.state });
+  }
+
+  #machineChanged({ name, id }) {
+    this.#showMachine(name || "machine", id);
+    this.setTitle(this.#programTitle);
   }
 
   #showMachine(name, id) {

@@ -14,7 +14,8 @@ export function shortcut({ ctrlKey, shiftKey, altKey, metaKey, key, code }) {
   if (altKey) return null;
   if (key === "Enter" && shiftKey && !metaKey) return ctrlKey ? "leave" : "newline";
   if (ctrlKey === metaKey) return null;       // Ctrl, or Cmd on a Mac
-  const letter = /^[a-z]$/i.test(key) ? key.toUpperCase() : code.replace("Key", "");   // the key's position where it writes no Latin letter
+  // The key's position where it writes no Latin letter.
+  const letter = /^[a-z]$/i.test(key) ? key.toUpperCase() : code.replace("Key", "");
   if (shiftKey && letter === "C") return "copy";
   if (shiftKey && letter === "V") return "paste";
   return { "+": "larger", "=": "larger", "-": "smaller", "0": "usual" }[key] ?? null;

@@ -15,7 +15,7 @@ export class MachineList {
   #rows = new Map();   // by the machine's id
   #isMoving = false;
 
-  // `now()` is the server's time; `onPower(button, id, "/start" or "/stop")` and `onDelete(button, id, name)` are called on clicks.
+  // `now()` is the server's time. Clicks call `onPower(button, id, "/start" or "/stop")` and `onDelete(button, id, name)`.
   constructor(table, { now, onPower, onDelete }) {
     this.#table = table;
     this.#now = now;
@@ -70,15 +70,18 @@ export class MachineList {
 
 function makeCells(id) {
   const cells = {
-    name: element("span", { className: "name" }), id: element("small", { className: "mono", title: id }, id.slice(0, 8)),
-    status: element("span", { className: "status" }, element("span", { className: "dot" })), word: element("span"), why: element("small"),
+    name: element("span", { className: "name" }),
+    id: element("small", { className: "mono", title: id }, id.slice(0, 8)),
+    status: element("span", { className: "status" }, element("span", { className: "dot" })),
+    word: element("span"), why: element("small"),
     region: element("td"), size: element("td"), age: element("td"),
     open: element("a", { className: "button primary", href: terminalUrl(id) }, "Open"),
     power: element("button", { className: "button", type: "button" }),
     remove: element("button", { className: "button danger", type: "button" }, "Delete"),
   };
   cells.status.append(cells.word);
-  cells.row = element("tr", {}, element("td", {}, cells.name, cells.id), element("td", {}, cells.status, cells.why),
+  cells.row = element("tr", {},
+    element("td", {}, cells.name, cells.id), element("td", {}, cells.status, cells.why),
     cells.region, cells.size, cells.age,
     element("td", { className: "actions" }, element("div", {}, cells.open, cells.power, cells.remove)));
   return cells;

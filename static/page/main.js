@@ -68,7 +68,8 @@ function makeTerminal(id) {
 
 function makeInput(shared) {
   const { connection, terminal, settings, clipboard, notice } = shared;
-  const outbox = new Outbox({ clock, sendInput: (data) => connection.send({ type: "input", data }), sendPing: () => connection.ping() });
+  const sendInput = (data) => connection.send({ type: "input", data });
+  const outbox = new Outbox({ clock, sendInput, sendPing: () => connection.ping() });
   connection.on({ pong: (message) => outbox.confirm(message), detached: () => outbox.clear() });
   const pasting = new Pasting({ ...shared, outbox, onPaste: () => typing.noteUse() });
   const typing = new Typing({ ...shared, outbox, onInterrupt: () => pasting.cancel() });

@@ -58,7 +58,8 @@ export class Outbox extends Events {
   cancel() {
     if (this.isEmpty) return;
     const { text, at, tail } = this.#entries[0];
-    const rest = at ? text.slice(Math.max(at, text.length - tail.length)) : "";   // the tail of a paste that has begun, or what is left of it
+    // The tail of a paste that has begun, or what is left of it.
+    const rest = at ? text.slice(Math.max(at, text.length - tail.length)) : "";
     this.#entries = rest ? [{ text: rest, at: 0, tail: "" }] : [];
     this.#sendOn();
   }

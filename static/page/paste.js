@@ -21,7 +21,8 @@ export function pasteQuestion(text) {
   return {
     title: lines.length === 1 ? "Paste a line and run it?" : `Paste ${lines.length.toLocaleString("en")} lines?`,
     text: "What the terminal shows may run each line as a command.",
-    preview: lines.slice(0, PREVIEW.lines).join("\n").slice(0, PREVIEW.characters), yes: "Paste", no: "Cancel", canBeSilenced: true,
+    preview: lines.slice(0, PREVIEW.lines).join("\n").slice(0, PREVIEW.characters),
+    yes: "Paste", no: "Cancel", canBeSilenced: true,
   };
 }
 

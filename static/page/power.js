@@ -46,7 +46,8 @@ export class Power {
     this.#status.wait("Stopping…");
     try {
       await this.#machine.stop();
-      if (this.#connection.attempt || this.#status.is("stopped")) this.#watchStop();   // the server tells the end with its close code
+      // With a connection, the server tells the end with its close code.
+      if (this.#connection.attempt || this.#status.is("stopped")) this.#watchStop();
       else this.stopped("You stopped the machine.");
     } catch (error) {
       this.#status.wait(null);
@@ -65,7 +66,8 @@ export class Power {
   gone(reason) {
     this.#connection.close();
     this.#status.become("gone");
-    this.#notice.show({ kind: "gone", text: reason || "This machine no longer exists.", label: "To the machines", act: this.#onGone });
+    const text = reason || "This machine no longer exists.";
+    this.#notice.show({ kind: "gone", text, label: "To the machines", act: this.#onGone });
   }
 
   // A stop is answered before it is done, and Fly may refuse it after that: then no close code ever comes.

@@ -60,7 +60,8 @@ export class StartPage {
   async #create(event) {
     event.preventDefault();
     const button = this.#part("#create"), wish = this.#wish();
-    const machine = await this.#act(button, () => this.#api.call("POST", "/machines", Object.keys(wish).length ? wish : undefined));
+    const body = Object.keys(wish).length ? wish : undefined;
+    const machine = await this.#act(button, () => this.#api.call("POST", "/machines", body));
     if (!machine) return;
     button.disabled = true;   // until the page is left: a second click would make a second machine
     location.assign(terminalUrl(machine.id));

@@ -28,9 +28,10 @@ export class TerminalPage {
     this.#header = header;
     this.#takeFocus = takeFocus;
     connection.on({
-      connecting: () => this.#connecting(), begun: () => this.#watchStart(), attached: () => this.#attached(), lost: () => this.#lost(),
+      connecting: () => this.#connecting(), begun: () => this.#watchStart(), attached: () => this.#attached(),
       output: (text, drawn) => terminal.write(text, drawn), reconnected: (text) => terminal.printLine(text || LOST),
-      failed: (text) => this.#failed(text), retrying: (why) => this.#retrying(why), exited: () => this.#exited(),
+      failed: (text) => this.#failed(text), lost: () => this.#lost(),
+      retrying: (why) => this.#retrying(why), exited: () => this.#exited(),
       stopped: (reason) => power.stopped(reason), gone: (reason) => power.gone(reason),
     });
     terminal.on({ resized: () => this.#sendSize(), titled: (title) => header.setTitle(title) });
@@ -54,7 +55,8 @@ export class TerminalPage {
         const isOver = connection.attempt !== attempt && connection.retryInMs === null;
         if (connection.isAttached || isOver) return;
         if (error.status === 404) return this.#power.gone(error.message);
-        if (error.status || connection.attempts > 1) this.#notice.show({ kind: "error", text: error.message });   // a refused WebSocket itself gives no reason
+        // A refused WebSocket itself gives no reason.
+        if (error.status || connection.attempts > 1) this.#notice.show({ kind: "error", text: error.message });
       }
       await sleep(this.#clock, POLL_MS);
     } while (connection.attempt === attempt && !connection.isAttached);
@@ -87,6 +89,7 @@ export class TerminalPage {
 
   #exited() {
     this.#status.become("exited");
-    this.#notice.show({ kind: "exited", text: "The shell has exited. Press Enter for a new one.", label: "New shell", act: () => this.#connection.connect() });
+    const text = "The shell has exited. Press Enter for a new one.";
+    this.#notice.show({ kind: "exited", text, label: "New shell", act: () => this.#connection.connect() });
   }
 }

@@ -8,6 +8,9 @@ const COLS = [2, 500], ROWS = [1, 300];   // what the server takes
 const DEBOUNCE_MS = 100;
 const OSC_CLIPBOARD = 52;
 
+// Mouse reports, focus reports, bracketed paste, cursor keys, keypad, character sets, colours, margins off; cursor, wrapping on.
+const RESET_MODES = "\x1b[?9;1000;1002;1003;1004;1006;2004;1l\x1b>\x0f\x1b(B\x1b[0m\x1b[!p\x1b[?25;7h";
+
 const clamp = (n, [least, most]) => Math.min(most, Math.max(least, n));
 
 // Emits data(text) for keys and for answers to programs, mouse(text) for mouse reports of the old kind (those beyond column 95
@@ -106,8 +109,8 @@ export class TerminalView extends Events {
   leaveProgramModes() {
     const term = this.#term, buffer = term.buffer;
     const leave = () => {   // 1049 only from the alternate screen: elsewhere it would restore a cursor that was never saved
-      term.write(`${buffer.active.type === "alternate" ? "\x1b[?1049l" : ""}\x1b[?9;1000;1002;1003;1004;1006;2004;1l\x1b>\x0f\x1b(B\x1b[0m\x1b[!p\x1b[?25;7h`,
-        () => { if (buffer.active.cursorX > 0) term.write("\r\n"); });
+      const leaveAlternate = buffer.active.type === "alternate" ? "\x1b[?1049l" : "";
+      term.write(leaveAlternate + RESET_MODES, () => { if (buffer.active.cursorX > 0) term.write("\r\n"); });
     };
     term.write("", leave);  // after all that still waits to be drawn
   }

@@ -2,7 +2,8 @@
 
 const COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
 const NAMES = [
-  "background", "foreground", "cursor", "cursor-accent", "selection-background", ...COLOURS, ...COLOURS.map((colour) => `bright-${colour}`),
+  "background", "foreground", "cursor", "cursor-accent", "selection-background",
+  ...COLOURS, ...COLOURS.map((colour) => `bright-${colour}`),
 ];
 
 export function readTheme() {

@@ -39,8 +39,9 @@ export class Typing {
     const isNewBurst = this.#bursts.note(shell);
     if (shell) {
       if (this.#bursts.belongsTo(shell)) this.#send(data);
-    } else if (data === "\r" && this.#notice.canAct && isNewBurst && !isRepeat) {   // not the Enter of a command that the shell did not live to see
-      this.#bursts.end();   // this Enter was for the page
+    } else if (data === "\r" && this.#notice.canAct && isNewBurst && !isRepeat) {
+      // Not the Enter of a command whose shell ended while it was typed. This one was for the page.
+      this.#bursts.end();
       this.#notice.act();
     }
   }

@@ -20,7 +20,7 @@ export class Watchdog {
   #ping = null;       // the last one: {number, at}
   #roundTripMs = null;
 
-  // `sendPing()` returns the ping's number; `onDead()` is called when the connection is dead; `onChange()` when the facts are new.
+  // `sendPing()` returns the ping's number; `onDead()` is called when the connection is dead, `onChange()` when a fact is new.
   constructor({ clock, sendPing, onDead, onChange }) {
     this.#clock = clock;
     this.#sendPing = sendPing;
