@@ -1,5 +1,6 @@
 """The page, its modules, its content security policy, and xterm.js from our own origin."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,20 @@ CDN = "https://cdn.jsdelivr.net/npm/@xterm/"
 
 
 class Page:
-    """The page, its modules and its headers, read once: a browser never gets files of two versions from one server.
+    """The page, its modules and its headers, read once.
+
+    The modules' paths begin with a hash of them all: browsers keep them for good, and a page never gets modules of two
+    versions, neither from a cache nor from a server that was deployed meanwhile.
 
     The policy allows scripts from our own origin only, and styles inline: xterm.js writes `<style>` elements. The CDN
     is allowed only where xterm.js is not installed.
     """
 
     def __init__(self, static_dir: Path) -> None:
-        self.body = (static_dir / "terminal.html").read_bytes()
-        self.modules = {path.name: path.read_bytes() for path in (static_dir / "page").glob("*.js")}
+        modules = {path.name: path.read_bytes() for path in sorted((static_dir / "page").glob("*.js"))}
+        version = hashlib.sha256(repr(modules).encode()).hexdigest()[:12]
+        self.body = (static_dir / "terminal.html").read_bytes().replace(b'"/page/', f'"/page/{version}/'.encode())
+        self.modules = {f"{version}/{name}": body for name, body in modules.items()}
         self.xterm_dir = static_dir / "node_modules" / "@xterm"
         cdn = "" if self.xterm_dir.is_dir() else f" {CDN}"
         self.content_security_policy = (
@@ -47,7 +53,7 @@ class PageHandler(BaseHandler):
 
 
 class ModuleHandler(BaseHandler):
-    """`/page/…`: the modules of the page, and nothing else."""
+    """`/page/VERSION/…`: the modules of the page, and nothing else."""
 
     def initialize(self, doors: Doors, page: Page) -> None:
         """Take what the route hands down."""
@@ -55,15 +61,15 @@ class ModuleHandler(BaseHandler):
         self.page = page
 
     async def get(self, name: str) -> None:
-        """Answer with a module; browsers keep it, but ask by its ETag whether it has changed.
+        """Answer with a module, which never changes at its path.
 
         Raises:
-            RouteNotFound: the page has no such module.
+            RouteNotFound: this version of the page has no such module.
         """
         if name not in self.page.modules:
-            raise RouteNotFound(f"there is nothing at {self.request.path}; the page has no such module")
+            raise RouteNotFound(f"there is nothing at {self.request.path}; reload the page, which names its modules")
         self.set_header("Content-Type", "text/javascript; charset=utf-8")
-        self.set_header("Cache-Control", "no-cache")
+        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
         self.finish(self.page.modules[name])
 
 
