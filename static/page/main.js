@@ -4,7 +4,7 @@ import { loadXterm } from "./xterm-files.js";
 
 // xterm.js and the other modules are loaded at the same time.
 async function load(machineId) {
-  if (!machineId) return (await import("./start-main.js")).runStartPage;
+  if (!machineId) return (await import("./start.js")).runStartPage;
   const xterm = loadXterm();
   xterm.catch(() => {});   // the terminal's page waits for it, and tells its failure
   const { runTerminalPage } = await import("./terminal-main.js");

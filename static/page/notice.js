@@ -1,6 +1,6 @@
-// The notice above the terminal: {kind, text, label, act}, one at a time.
+// What the page tells and asks: the notice above the terminal, and the dialog with a question.
 
-import { setText } from "./dom.js";
+import { setText, showNote } from "./dom.js";
 
 // Kinds: "error", "paste" (progress), "idle" (a stop is near), "stopped", "exited", "gone", "unavailable".
 const FLOATING = "idle";     // lies over the terminal: a new size would have the shell draw its prompt, which counts as use
@@ -71,5 +71,39 @@ export class Notice {
     this.#button.hidden = true;
     this.#root.hidden = true;
     this.#current = null;
+  }
+}
+
+export class Question {
+  #dialog;
+
+  constructor(dialog) {
+    this.#dialog = dialog;
+    this.#part("no").onclick = () => dialog.close("no");
+    this.#part("yes").onclick = () => dialog.close("yes");
+  }
+
+  // Return {isYes, isSilenced} when it is answered; Escape is a no.
+  ask({ title, text, preview, yes, no, isDangerous, canBeSilenced }) {
+    const dialog = this.#dialog, never = this.#part("never");
+    if (dialog.open) return Promise.resolve({ isYes: false, isSilenced: false });
+    setText(this.#part("title"), title);
+    setText(this.#part("text"), text);
+    showNote(this.#part("preview"), preview);
+    this.#part("silence").hidden = !canBeSilenced;
+    never.checked = false;
+    setText(this.#part("no"), no);
+    setText(this.#part("yes"), yes);
+    this.#part("yes").className = `button ${isDangerous ? "danger" : "primary"}`;
+    dialog.returnValue = "";
+    dialog.showModal();
+    this.#part(isDangerous ? "no" : "yes").focus();
+    return new Promise((answer) => {
+      dialog.onclose = () => answer({ isYes: dialog.returnValue === "yes", isSilenced: never.checked });
+    });
+  }
+
+  #part(name) {
+    return this.#dialog.querySelector(`#ask-${name}`);
   }
 }

@@ -1,10 +1,12 @@
-// The user's settings, remembered by the browser.
+// The user's settings, remembered by the browser, and their dialog.
 
+import { setText } from "./dom.js";
 import { Events } from "./events.js";
 
 const KEY = "aether";
 const FONT_SIZE = { usual: 14, least: 8, most: 32 };
 const DEFAULTS = { fontSize: FONT_SIZE.usual, asksBeforePaste: true, isForReader: false, optionIsMeta: false };
+const CHECKBOXES = { "set-ask": "asksBeforePaste", "set-reader": "isForReader", "set-option": "optionIsMeta" };
 
 const clampFont = (size) => Math.min(FONT_SIZE.most, Math.max(FONT_SIZE.least, size));
 
@@ -44,5 +46,40 @@ export class Settings extends Events {
     } catch {
       return {};   // no storage here, or what is stored is not ours
     }
+  }
+}
+
+export class SettingsDialog {
+  #dialog;
+  #settings;
+
+  // `onClose()` is called when the user is done.
+  constructor(dialog, { settings, isMac, onClose }) {
+    this.#dialog = dialog;
+    this.#settings = settings;
+    dialog.onclose = onClose;
+    this.#part("settings-close").onclick = () => dialog.close();
+    this.#part("font-smaller").onclick = () => settings.changeFontSize(-1);
+    this.#part("font-larger").onclick = () => settings.changeFontSize(1);
+    this.#part("option-label").hidden = !isMac;
+    for (const [id, name] of Object.entries(CHECKBOXES)) {
+      this.#part(id).onchange = (event) => settings.change(name, event.target.checked);
+    }
+    settings.on({ changed: () => this.#fill() });
+    this.#fill();
+  }
+
+  open() {
+    this.#dialog.showModal();
+  }
+
+  #fill() {
+    const values = this.#settings.values;
+    setText(this.#part("font-size"), String(values.fontSize));
+    for (const [id, name] of Object.entries(CHECKBOXES)) this.#part(id).checked = values[name];
+  }
+
+  #part(id) {
+    return this.#dialog.querySelector(`#${id}`);
   }
 }

@@ -1,15 +1,18 @@
-// The terminal as it is drawn: xterm.js with its add-ons, its size and its colours.
+// The terminal as it is drawn: xterm.js with its add-ons, its size, its colours and its links.
 
 import { Timer } from "./clock.js";
 import { Events } from "./events.js";
-import { readFont, readTheme } from "./theme.js";
 
 const COLS = [2, 500], ROWS = [1, 300];   // what the server takes
 const DEBOUNCE_MS = 100;
 const OSC_CLIPBOARD = 52;
-
 // Mouse reports, focus reports, bracketed paste, cursor keys, keypad, character sets, colours, margins off; cursor, wrapping on.
 const RESET_MODES = "\x1b[?9;1000;1002;1003;1004;1006;2004;1l\x1b>\x0f\x1b(B\x1b[0m\x1b[!p\x1b[?25;7h";
+const COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
+const NAMES = [
+  "background", "foreground", "cursor", "cursor-accent", "selection-background",
+  ...COLOURS, ...COLOURS.map((colour) => `bright-${colour}`),
+];
 
 const clamp = (n, [least, most]) => Math.min(most, Math.max(least, n));
 
@@ -164,4 +167,41 @@ export class TerminalView extends Events {
     new ResizeObserver(() => this.fitSoon()).observe(this.#box);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { term.options.theme = readTheme(); });
   }
+}
+
+// The address to open, or null for what is no web page.
+export function webAddress(text) {
+  try {
+    const { protocol, href } = new URL(text);
+    return protocol === "http:" || protocol === "https:" ? href : null;
+  } catch {
+    return null;
+  }
+}
+
+// What xterm.js wants of a handler of links; `box` shows the target as its tooltip.
+export function linkHandler({ box, isMac }) {
+  return {
+    activate(event, text) {
+      const address = webAddress(text);
+      if (address && (event.ctrlKey || event.metaKey)) window.open(address, "_blank", "noopener,noreferrer");
+    },
+    hover(_event, text) {
+      box.title = `${text}\n${isMac ? "Cmd" : "Ctrl"}-click opens it`;
+    },
+    leave() {
+      box.removeAttribute("title");
+    },
+  };
+}
+
+export function readTheme() {
+  const camelCase = (name) => name.replace(/-(.)/, (_, letter) => letter.toUpperCase());
+  return Object.fromEntries(NAMES.map((name) => [camelCase(name), readProperty(`--term-${name}`)]));
+}
+
+export const readFont = () => readProperty("--mono");
+
+function readProperty(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }

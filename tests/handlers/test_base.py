@@ -107,7 +107,7 @@ async def test_answers_are_not_cached_sniffed_or_framed(call):
 @pytest.mark.gen_test
 async def test_head_is_answered_as_get_without_a_body(call):
     """`curl -I`, and some health checkers."""
-    for path in ("/healthz", "/machines", "/terminal.html", "/page/main.js"):
+    for path in ("/healthz", "/machines", "/terminal.html"):
         response = await call("HEAD", path)
         assert (response.code, response.body) == (200, b"")
 

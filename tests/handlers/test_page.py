@@ -14,7 +14,7 @@ from aether.handlers.page import CDN, Page
 
 @pytest.fixture
 def static_dir(tmp_path):
-    (tmp_path / "terminal.html").write_bytes(b"<html></html>")
+    (tmp_path / "terminal.html").write_bytes(b'<html><script src="/page/main.js"></script></html>')
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "main.js").write_bytes(b"export {};")
     (tmp_path / "page" / "notes.txt").write_bytes(b"no module")
@@ -40,11 +40,16 @@ def test_the_policy_allows_scripts_of_our_own_origin_only(static_dir):
     assert "unsafe-inline" not in policy.partition("style-src")[0]
 
 
-def test_the_modules_are_the_scripts_in_the_folder_as_they_were_at_the_start(static_dir):
-    """A server whose files are replaced goes on with those that it began with: page and modules are of one version."""
-    page = Page(static_dir)
+def test_the_modules_are_the_scripts_in_the_folder_at_paths_with_their_version(static_dir):
+    """A browser never gets modules of two versions: the page names those that it was read with."""
+    old = Page(static_dir)
+    (path,) = old.modules
+    assert re.fullmatch(r"[0-9a-f]{12}/main\.js", path)
+    assert old.modules[path] == b"export {};"
+    assert old.body == f'<html><script src="/page/{path}"></script></html>'.encode()
     (static_dir / "page" / "main.js").write_bytes(b"changed")
-    assert page.modules == {"main.js": b"export {};"}
+    assert old.modules[path] == b"export {};"
+    assert path not in Page(static_dir).modules
 
 
 def test_the_cdn_s_files_are_pinned_to_what_npm_installs(xterm_dir):
@@ -72,7 +77,8 @@ async def test_the_root_leads_to_the_page(call):
     assert (response.code, response.headers["Location"]) == (302, "/terminal.html")
     page = await call("GET", "/terminal.html")
     assert page.headers["Content-Type"].startswith("text/html")
-    assert re.findall(rb"<script[^>]*>[^<]*", page.body) == [b'<script type="module" src="/page/main.js">']
+    (script,) = re.findall(rb"<script[^>]*>[^<]*", page.body)
+    assert re.fullmatch(rb'<script type="module" src="/page/[0-9a-f]{12}/main.js">', script)
     assert not re.search(rb"<[^>]+\son[a-z]+=", page.body)
 
 
@@ -87,7 +93,8 @@ async def test_the_root_leads_to_the_page(call):
         "/page/..%2fterminal.html",
         "/page/%2e%2e/package.json",
         "/page//etc/passwd",
-        "/page/./main.js",
+        "/page/main.js",
+        "/page/000000000000/main.js",
         "/xterm/../../terminal.html",
         "/xterm/..%2f..%2fterminal.html",
         "/xterm/%2e%2e/%2e%2e/package.json",
@@ -113,25 +120,29 @@ async def test_xterm_comes_from_our_own_origin(call, xterm_dir):
 
 
 @pytest.mark.gen_test
-async def test_modules_are_scripts_that_browsers_keep_but_ask_about(call):
-    """After a deployment nothing old is used; until then nothing is sent twice."""
-    response = await call("GET", "/page/main.js")
-    assert response.code == 200
-    assert response.body == (STATIC_DIR / "page" / "main.js").read_bytes()
-    assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
-    assert response.headers["Cache-Control"] == "no-cache"
-    assert response.headers["X-Content-Type-Options"] == "nosniff"
-    again = await call("GET", "/page/main.js", headers={"If-None-Match": response.headers["Etag"]})
-    assert (again.code, again.body) == (304, b"")
-    head = await call("HEAD", "/page/main.js")
-    assert (head.code, head.headers["Etag"]) == (200, response.headers["Etag"])
+async def test_every_module_that_the_page_names_is_served_for_good(call):
+    """The page has no missing part, and a browser asks for each once: its path changes when a module does."""
+    page = await call("GET", "/terminal.html")
+    assert page.headers["Cache-Control"] == "no-cache"
+    paths = re.findall(r'<link rel="modulepreload" href="([^"]+)">', page.body.decode())
+    assert {path.rpartition("/")[2] for path in paths} == {path.name for path in (STATIC_DIR / "page").iterdir()}
+    for path in paths:
+        response = await call("GET", path)
+        assert response.code == 200
+        assert response.body == (STATIC_DIR / "page" / path.rpartition("/")[2]).read_bytes()
+        assert response.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 @pytest.mark.gen_test
-async def test_every_module_that_the_page_preloads_is_served(call):
-    """The page has no missing part."""
-    page = await call("GET", "/terminal.html")
-    paths = re.findall(rb'<link rel="modulepreload" href="([^"]+)">', page.body)
-    assert paths
-    for path in paths:
-        assert (await call("GET", path.decode())).code == 200
+@pytest.mark.parametrize("path", ["/terminal.html", "main.js"])
+async def test_page_and_modules_are_not_sent_twice(call, path):
+    """A browser that asks with the ETag it has gets no body; `curl -I` gets the same headers."""
+    if path == "main.js":
+        path = re.search(r'src="([^"]+)"', (await call("GET", "/terminal.html")).body.decode())[1]
+    response = await call("GET", path)
+    again = await call("GET", path, headers={"If-None-Match": response.headers["Etag"]})
+    assert (again.code, again.body) == (304, b"")
+    head = await call("HEAD", path)
+    assert (head.code, head.headers["Etag"]) == (200, response.headers["Etag"])

@@ -228,7 +228,7 @@ async def test_a_page_that_misses_a_module_says_so(visit, server):
     tab = await visit("/")
     await expect(tab.find("#loading")).to_have_count(0)
     tab.forgive("ERR_FAILED")
-    await tab.page.route("**/page/notice.js", lambda route: route.abort())
+    await tab.page.route("**/page/*/notice.js", lambda route: route.abort())
     await tab.page.reload()
     await expect(tab.find("#loading")).not_to_be_visible()
     await tab.look("() => document.getAnimations().forEach((animation) => animation.finish())")

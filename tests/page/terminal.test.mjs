@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { linkHandler, webAddress } from "../../static/page/links.js";
+import { linkHandler, webAddress } from "../../static/page/terminal.js";
 
 test("only web addresses are followed, whatever a program calls a link", () => {
   assert.equal(webAddress("https://example.org/"), "https://example.org/");
