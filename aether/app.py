@@ -28,7 +28,7 @@ from aether.fly.template import MachineTemplate, SshNetwork
 from aether.handlers.base import NotFoundHandler, OriginPolicy
 from aether.handlers.machines import MachineHandler, MachinesHandler, StartHandler, StopHandler
 from aether.handlers.ops import FleetCollector, JsonHandler, MetricsHandler, ReadyHandler
-from aether.handlers.page import Page, PageHandler, RootHandler, XtermHandler
+from aether.handlers.page import ModuleHandler, Page, PageHandler, RootHandler, XtermHandler
 from aether.handlers.terminal import CLOSE_PATIENCE_S, TerminalHandler
 from aether.machines import MachineSize
 from aether.settings import Settings
@@ -192,6 +192,7 @@ class Aether:
             (r"/openapi.json", JsonHandler, {**base, "answer": openapi.document(__version__)}),
             (r"/", RootHandler, base),
             (r"/terminal.html", PageHandler, {**base, "page": page}),
+            (r"/page/(.+)", ModuleHandler, {**base, "page": page}),
             (r"/xterm/(.+)", XtermHandler, {**base, "path": str(page.xterm_dir)}),
         ]
 

@@ -52,7 +52,7 @@ def spiral(size: int = 41) -> list[str]:
 '''
 LIST = "mkdir -p photos src; ln -sf src/primes.py primes; seq 500 > numbers.txt; clear; ls -l --color"
 AT_PROMPT = r"""() => {
-  if (!aether.term || !state.attached || state.outbox.length) return false;
+  if (!aether.term || !aether.facts.isAttached || !aether.facts.isAllSent) return false;
   const buffer = aether.term.buffer.active;
   return /[$] ?$/.test(buffer.getLine(buffer.baseY + buffer.cursorY).translateToString(true));
 }"""
@@ -67,12 +67,12 @@ async def enter(page: Page, url: str) -> None:
     """Open a machine's terminal and wait for its prompt and its round trip."""
     await page.goto(url)
     await page.wait_for_function(AT_PROMPT)
-    await page.wait_for_function("() => state.roundTrip !== null")
+    await page.wait_for_function("() => aether.facts.roundTripMs !== null")
 
 
 async def run(page: Page, command: str, sign: str) -> None:
     """Run a command until the screen shows `sign`."""
-    await page.evaluate("text => sendInput(text)", f"{command}\r")
+    await page.evaluate("text => aether.term.input(text)", f"{command}\r")
     await page.wait_for_function(ON_SCREEN, arg=sign)
 
 
@@ -82,7 +82,7 @@ async def terminal(page: Page, url: str) -> None:
     await run(
         page, "mkdir -p src; clear; printf rea; echo dy; stty -echo; cat > src/primes.py; stty echo; clear", "ready"
     )
-    await page.evaluate("text => sendInput(text.replaceAll('\\n', '\\r') + '\\x04')", PROGRAM)
+    await page.evaluate("text => aether.term.input(text.replaceAll('\\n', '\\r') + '\\x04')", PROGRAM)
     await page.wait_for_function(AT_PROMPT)
     await run(page, "vim -N -u NONE -c 'syntax on' -c 'set nu ruler hls bg=dark' -c 6 src/primes.py", '"""Yield')
 

@@ -1,33 +1,36 @@
-"""The page, its content security policy, and xterm.js from our own origin."""
+"""The page, its modules, its content security policy, and xterm.js from our own origin."""
 
-import base64
 import hashlib
-import re
 from pathlib import Path
 from typing import Any
 
 from tornado.web import StaticFileHandler
 
+from aether.errors import RouteNotFound
 from aether.handlers.base import BaseHandler, OriginPolicy
 
 CDN = "https://cdn.jsdelivr.net/npm/@xterm/"
 
 
 class Page:
-    """The page's bytes and headers, read once.
+    """The page, its modules and its headers, read once.
 
-    The policy allows the page's one script by hash and its styles inline: xterm.js writes `<style>` elements. The
-    CDN is allowed only where xterm.js is not installed.
+    The modules' paths begin with a hash of them all: browsers keep them for good, and a page never gets modules of two
+    versions, neither from a cache nor from a server that was deployed meanwhile.
+
+    The policy allows scripts from our own origin only, and styles inline: xterm.js writes `<style>` elements. The CDN
+    is allowed only where xterm.js is not installed.
     """
 
     def __init__(self, static_dir: Path) -> None:
-        self.body = (static_dir / "terminal.html").read_bytes()
+        modules = {path.name: path.read_bytes() for path in sorted((static_dir / "page").glob("*.js"))}
+        version = hashlib.sha256(repr(modules).encode()).hexdigest()[:12]
+        self.body = (static_dir / "terminal.html").read_bytes().replace(b'"/page/', f'"/page/{version}/'.encode())
+        self.modules = {f"{version}/{name}": body for name, body in modules.items()}
         self.xterm_dir = static_dir / "node_modules" / "@xterm"
         cdn = "" if self.xterm_dir.is_dir() else f" {CDN}"
-        scripts = re.findall(rb"<script>(.*?)</script>", self.body, re.DOTALL)
-        hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s).digest()).decode()}'" for s in scripts)
         self.content_security_policy = (
-            f"default-src 'none'; script-src 'self' {hashes}{cdn}; style-src 'self' 'unsafe-inline'{cdn}; "
+            f"default-src 'none'; script-src 'self'{cdn}; style-src 'self' 'unsafe-inline'{cdn}; "
             "connect-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; "
             "frame-ancestors 'none'"
         )
@@ -47,6 +50,27 @@ class PageHandler(BaseHandler):
         self.set_header("Content-Security-Policy", self.page.content_security_policy)
         self.set_header("Cache-Control", "no-cache")
         self.finish(self.page.body)
+
+
+class ModuleHandler(BaseHandler):
+    """`/page/VERSION/…`: the modules of the page, and nothing else."""
+
+    def initialize(self, policy: OriginPolicy, page: Page) -> None:
+        """Take what the route hands down."""
+        super().initialize(policy)
+        self.page = page
+
+    async def get(self, name: str) -> None:
+        """Answer with a module, which never changes at its path.
+
+        Raises:
+            RouteNotFound: this version of the page has no such module.
+        """
+        if name not in self.page.modules:
+            raise RouteNotFound(f"there is nothing at {self.request.path}; reload the page, which names its modules")
+        self.set_header("Content-Type", "text/javascript; charset=utf-8")
+        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
+        self.finish(self.page.modules[name])
 
 
 class RootHandler(BaseHandler):

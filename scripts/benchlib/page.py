@@ -30,7 +30,7 @@ WATCH = r"""
   };
   const look = () => {
     if (window.aether?.term) note("xterm.js ready");
-    if (window.aether?.state.socket?.readyState === WebSocket.OPEN) note("WebSocket open");
+    if (window.aether?.facts.isOpen) note("WebSocket open");
     if (window.aether?.term && /[$#] ?$/.test(line())) note("prompt");
     if (!window.seen.prompt) requestAnimationFrame(look);
   };

@@ -67,7 +67,16 @@ def test_every_route_is_behind_the_origin_policy(aether):
 @pytest.mark.parametrize("headers", [{"Host": "evil.example.com"}, {"Origin": "http://evil.example.com"}])
 async def test_a_foreign_request_is_refused_everywhere_and_logged(aether, call, headers, caplog):
     """403 in the one error shape; the log says what was seen and what was expected."""
-    paths = ["/", "/machines", "/machines/x", "/terminal.html", "/xterm/xterm/lib/xterm.js", "/healthz", "/nowhere"]
+    paths = [
+        "/",
+        "/machines",
+        "/machines/x",
+        "/terminal.html",
+        "/page/main.js",
+        "/xterm/xterm/lib/xterm.js",
+        "/healthz",
+        "/nowhere",
+    ]
     for path in paths:
         response = await call("GET", path, headers=headers)
         assert (response.code, json.loads(response.body)["error"]["code"]) == (403, "not_allowed")

@@ -59,6 +59,11 @@ AT_PROMPT = f"""([prompt, count]) => {{
 }}"""
 BROKEN = ("WebSocket connection to", "net::ERR")  # what a browser says of a connection that a test has broken
 NOT_OURS = ("GL Driver Message", "task queue exceeded allotted deadline")  # the driver's; xterm.js on a busy computer
+PASTE = """text => {
+  const clipboardData = new DataTransfer();
+  clipboardData.setData("text/plain", text);
+  aether.term.textarea.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+}"""  # what the menu's Paste does
 REQUEST_S = 60
 STOP_S = 20
 PATIENCE_MS = 20_000
@@ -200,13 +205,21 @@ class Tab:
         _, _, printed = after.removeprefix(before).removesuffix(PROMPT).partition("\n")
         return printed.rstrip()
 
+    async def paste(self, text: str) -> None:
+        """Paste a text as the browser's menu does."""
+        await self.look(PASTE, text)
+
+    async def wake_up(self) -> None:
+        """Let the page hear that the network is back: it pings the server at once."""
+        await self.look("() => window.dispatchEvent(new Event('online'))")
+
     def forgive(self, *texts: str) -> None:
         """Do not mind complaints with these texts, by default those of a broken connection."""
         self.forgives += texts or BROKEN
 
     async def rest(self) -> None:
-        """Wait until what was typed last is a burst of its own: see the page's `keysTyped`."""
-        await self.until("() => performance.now() - aether.state.keyAt > 500")
+        """Wait until what is typed next is a burst of its own: see `Bursts` in the page's keys.js."""
+        await self.until("() => performance.now() - aether.facts.lastKeyAt > 500")
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -422,10 +435,14 @@ def visit(
     """`await visit("/terminal.html")` → a Tab that knows nothing of other tests', and may complain about nothing."""
     tabs: list[Tab] = []
 
-    async def open_tab(path: str, renderer: str = WITHOUT_WEBGL, url: str = server.url, **options: Any) -> Tab:
+    async def open_tab(
+        path: str, renderer: str = WITHOUT_WEBGL, url: str = server.url, has_clock: bool = False, **options: Any
+    ) -> Tab:
         context = await (await browser(renderer)).new_context(**options)
         tabs.append(tab := Tab(await context.new_page()))
         tab.page.set_default_timeout(PATIENCE_MS)
+        if has_clock:
+            await tab.page.clock.install()  # it goes on by itself, and `tab.page.clock` moves it
         await tab.page.goto(url + path)
         return tab
 

@@ -6,23 +6,14 @@ import re
 import pytest
 from playwright.async_api import expect
 
+EVERY_MS, HURRY_MS = 5_000, 8_000  # see watchdog.js
 LINE = "Connection lost. Reconnected — new session."
 WAKE_UPS = [
     "window.dispatchEvent(new Event('online'))",
     "document.dispatchEvent(new Event('visibilitychange'))",
     "window.dispatchEvent(new Event('pageshow'))",
 ]
-DELAYS = """([code, luck]) => {
-  Math.random = () => luck;
-  performance.now = () => 1;
-  detach();
-  return Array.from({ length: 8 }, (_, attempts) => {
-    clearTimeout(state.timers.retry);
-    state.attempts = attempts;
-    retryLater(code);
-    return Math.round(state.retryAt - 1);
-  });
-}"""
+UNLUCKY = "() => { Math.random = () => 24; }"  # the first delay, of up to half a second, takes 12 s
 NOTE_DETAILS = """() => {
   window.details = "";
   new MutationObserver(() => {
@@ -30,7 +21,6 @@ NOTE_DETAILS = """() => {
   }).observe(document.getElementById("status-detail"), { childList: true, characterData: true, subtree: true });
 }"""
 STILL = "() => { const at = performance.now(); performance.now = () => at; }"  # typing has no pauses
-FULL = [500, 1000, 2000, 4000, 8000, 15000, 15000, 15000]
 
 
 async def refuse_all(tab, proxy):
@@ -64,7 +54,7 @@ async def test_what_is_typed_in_between_reaches_no_shell(enter, proxy):
     await refuse_all(tab, proxy)
     sent = len(tab.sent)
     await tab.type("touch leaked\n")
-    await tab.look("() => pasteText('touch leaked')")
+    await tab.paste("touch leaked")
     proxy.is_closed = False
     await tab.until_prompt(2)
     assert not [message for message in tab.sent[sent:] if message["type"] == "input"]
@@ -82,10 +72,10 @@ async def test_keys_that_began_before_the_new_shell_do_not_go_on_in_it(enter, pr
     await tab.look(STILL)
     await tab.look("""async () => {
       document.getElementById("reconnect").click();
-      const shown = () => state.status === "connected";
+      const shown = () => aether.facts.status === "connected";
       let after = 0;
       while (after < 20) {  // keys, with no pause, from before the new shell until well after it came
-        keysTyped("x");
+        aether.term.input("x");
         if (shown()) after += 1;
         await new Promise(requestAnimationFrame);
       }
@@ -113,10 +103,10 @@ async def test_a_program_s_screen_is_left_when_its_shell_is_lost(enter, proxy):
 async def test_the_page_says_when_it_tries_again_and_has_a_button_for_now(enter, proxy):
     """A countdown, and no need to sit it out."""
     tab = await enter(url=proxy.url)
-    await tab.look("() => { Math.random = () => 1; state.attempts = 8; }")
+    await tab.look(UNLUCKY)
     await tab.look(NOTE_DETAILS)
     await refuse_all(tab, proxy)
-    await tab.until("() => /in 1[0-5] s.*in \\d+ s/.test(window.details)")
+    await tab.until("() => /in 1[0-2] s.*in \\d+ s/.test(window.details)")
     proxy.is_closed = False
     await tab.find("#reconnect").click()
     await tab.until_status("Connected")
@@ -128,19 +118,19 @@ async def test_the_page_says_when_it_tries_again_and_has_a_button_for_now(enter,
 async def test_whoever_comes_back_does_not_wait(enter, proxy, wake_up):
     """The network, the tab or the page is there again: that is the time to try."""
     tab = await enter(url=proxy.url)
-    await tab.look("() => { Math.random = () => 1; state.attempts = 8; }")
+    await tab.look(UNLUCKY)
     await refuse_all(tab, proxy)
     proxy.is_closed = False
     woken_at = await tab.look(f"() => {{ {wake_up}; return performance.now(); }}")
     await tab.until_status("Connected")
-    assert await tab.look("at => state.since - at < 10000", woken_at)  # of 15 s
+    assert await tab.look("at => performance.now() - at < 10000", woken_at)  # of 12 s
 
 
 @pytest.mark.gen_test
 async def test_signs_of_a_wake_up_that_come_together_make_one_connection(enter, proxy):
     """A laptop's lid gives all three; none throws away what another has begun."""
     tab = await enter(url=proxy.url)
-    await tab.look("() => { Math.random = () => 1; state.attempts = 8; }")
+    await tab.look(UNLUCKY)
     await refuse_all(tab, proxy)
     proxy.is_closed = False
     before = tab.sockets
@@ -149,42 +139,18 @@ async def test_signs_of_a_wake_up_that_come_together_make_one_connection(enter, 
     assert tab.sockets == before + 1
 
 
-@pytest.mark.gen_test
-async def test_the_delays_double_with_full_jitter_and_servers_that_restart_are_spread_out(enter):
-    """0.5 s to 15 s, any part of it; after a restart or at a limit up to 5 s from the first time on."""
-    tab = await enter()
-    tab.forgive()
-    assert await tab.look(DELAYS, [1006, 1]) == FULL
-    assert await tab.look(DELAYS, [1006, 0.5]) == [delay // 2 for delay in FULL]
-    assert await tab.look(DELAYS, [1006, 0]) == [0] * len(FULL)
-    for code in (1012, 4429):
-        assert await tab.look(DELAYS, [code, 1]) == [max(delay, 5000) for delay in FULL]
-
-
-@pytest.mark.gen_test
-async def test_only_a_connection_that_holds_makes_the_delays_short_again(visit, box):
-    """Ten seconds: a server that accepts and falls over is not hammered."""
-    tab = await visit("about:blank", url="")
-    await tab.page.clock.install()
-    await tab.page.goto(f"{box['url']}/terminal.html?machine={box['id']}")
-    await tab.until_prompt()
-    await tab.look("() => { state.attempts = 5; }")
-    await tab.page.clock.run_for(5_000)  # real time passes, too
-    assert await tab.look("() => state.attempts") == 5
-    await tab.page.clock.run_for(6_000)
-    assert await tab.look("() => state.attempts") == 0
+def pings(tab):
+    """Return how many times the page has asked whether the server is there."""
+    return len([message for message in tab.sent if message["type"] == "ping"])
 
 
 @pytest.mark.gen_test
 async def test_a_line_that_went_silent_is_noticed(enter, proxy):
-    """No close, no error, nothing: the server's silence on our questions is the sign. The new line works."""
-    tab = await enter(url=proxy.url)
-    await tab.look("""() => {
-      const old = state.socket;  // the new one has all the time it needs
-      Object.defineProperty(WATCH_MS, "every", { get: () => (state.socket === old ? 300 : 5000) });
-      watchConnection();
-    }""")
+    """No close, no error, nothing: the server's silence on our pings is the sign. The new line works."""
+    tab = await enter(url=proxy.url, has_clock=True)
     proxy.freeze()
+    for _ in range(3):
+        await tab.page.clock.run_for(EVERY_MS)
     await tab.until_screen(LINE)
     await tab.rest()
     assert await tab.run("echo again") == "again"
@@ -193,39 +159,41 @@ async def test_a_line_that_went_silent_is_noticed(enter, proxy):
 @pytest.mark.gen_test
 async def test_a_line_from_before_a_wake_up_is_not_trusted(enter, proxy):
     """A laptop that slept asks at once, once; and a line that answers is kept."""
-    tab = await enter(url=proxy.url)
-    await tab.look("() => { window.kept = state.socket; }")
-    pings = await tab.look("() => state.pings")
-    await tab.look(f"() => {WAKE_UPS[0]}")
-    await tab.until("pings => state.pings > pings && state.silences === 0", pings)
-    assert await tab.look("() => state.socket === window.kept")
+    tab = await enter(url=proxy.url, has_clock=True)
+    await tab.until("() => aether.facts.roundTripMs !== null")
+    before = pings(tab)
+    await tab.wake_up()
+    await tab.until("() => !aether.facts.isSilent")
+    assert pings(tab) > before
+    assert tab.sockets == 1
     proxy.freeze()
-    await tab.look(f"() => {{ WATCH_MS.hurry = 300; {WAKE_UPS[0]}; }}")
+    await tab.wake_up()
+    await tab.page.clock.run_for(HURRY_MS)
     await tab.until_screen(LINE)
 
 
 @pytest.mark.gen_test
 async def test_a_page_that_stood_still_asks_once_more(enter, proxy):
-    """Its answer may lie there unread: a busy browser is no dead line."""
-    tab = await enter(url=proxy.url)
-    await tab.look("() => { WATCH_MS.every = 300; window.kept = state.socket; }")
-    await tab.look("""() => {
-      state.silences = SILENCES;
-      watchConnection(100);
-      const began = performance.now();
-      while (performance.now() - began < 100 + 2 * OVERSLEPT_MS);
-    }""")
-    await tab.until("() => state.silences === 0")
-    assert await tab.look("() => state.socket === window.kept")
+    """Its answer may wait there unread: a busy browser is no dead line."""
+    tab = await enter(url=proxy.url, has_clock=True)
+    await tab.until("() => aether.facts.roundTripMs !== null")
+    before = pings(tab)
+    proxy.freeze()
+    await tab.wake_up()
+    await tab.page.clock.fast_forward(HURRY_MS + 3_000)  # its timers were asleep
+    proxy.thaw()
+    await tab.until("() => !aether.facts.isSilent")
+    assert pings(tab) >= before + 2
+    assert tab.sockets == 1
 
 
 @pytest.mark.gen_test
 async def test_a_silence_is_said_before_it_is_the_end(enter, proxy):
-    """No round trip is shown as if it were true, while nobody answers."""
-    tab = await enter(url=proxy.url)
+    """No round trip is shown as if it were true, while the server does not answer."""
+    tab = await enter(url=proxy.url, has_clock=True)
     await expect(tab.find("#status-detail")).to_contain_text("ms")
     proxy.freeze()
-    await tab.look("() => askWhetherHeard()")
+    await tab.page.clock.fast_forward(EVERY_MS)
     await expect(tab.find("#status-detail")).to_have_text(re.compile(r"no answer for \d+ s"))
     await expect(tab.find("#status-word")).to_have_text("Connected")
     proxy.thaw()
@@ -242,7 +210,7 @@ async def test_a_machine_that_is_gone_is_not_asked_for_again(visit, server):
     await tab.until_status("Gone")
     for wake_up in WAKE_UPS:
         await tab.look(f"() => {wake_up}")
-    assert await tab.look("() => [state.retryAt, state.socket]") == [0, None]
+    assert await tab.look("() => [aether.facts.retryInMs, aether.facts.isOpen]") == [None, False]
     assert tab.sockets == 1
     await tab.find("#notice-action").click()
     await expect(tab.find("#list-title")).to_be_visible()

@@ -1,5 +1,7 @@
 """What a program in the terminal, or a page elsewhere, cannot do."""
 
+import re
+
 import pytest
 from playwright.async_api import expect
 
@@ -32,11 +34,11 @@ async def test_the_policy_refuses_what_the_page_does_not_need_and_tests_notice_i
 
 @pytest.mark.gen_test
 async def test_the_policy_starts_from_none(visit, server):
-    """Scripts by hash, styles inline for xterm.js, and nothing else."""
+    """Scripts from the server itself, styles inline for xterm.js, and nothing else."""
     policy = (await server.call("GET", "/terminal.html")).headers["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
-    assert "unsafe" not in rules["script-src"]
+    assert rules["script-src"] == "'self'"
     assert rules["style-src"] == "'self' 'unsafe-inline'"
     assert [name for name, value in rules.items() if "*" in value or "http" in value] == []
 
@@ -93,7 +95,7 @@ async def test_only_web_links_open(enter):
     opened = """url => {
       const calls = [];
       window.open = (...call) => calls.push(call);
-      openLink({ ctrlKey: true }, url);
+      aether.term.options.linkHandler.activate({ ctrlKey: true }, url);
       return calls.length;
     }"""
     assert await tab.look(opened, "https://example.org/") == 1
@@ -102,14 +104,19 @@ async def test_only_web_links_open(enter):
 
 
 @pytest.mark.gen_test
-async def test_text_from_elsewhere_stays_text(visit, server):
+async def test_text_from_elsewhere_stays_text(visit):
     """A reason, a name or a program's offer with markup in it is shown as it is."""
     tab = await visit("/")
-    await tab.look("() => showNote(document.getElementById('action-error'), '<b id=forged>x</b>')")
+    tab.forgive("400")
+    answer = {"error": {"code": "invalid_message", "message": "<b id=forged>x</b>"}}
+    pattern = re.compile("/machines$")
+    await tab.page.route(
+        pattern,
+        lambda route: route.fulfill(status=400, json=answer) if route.request.method == "POST" else route.continue_(),
+    )
+    await tab.find("#create").click()
     await expect(tab.find("#action-error")).to_have_text("<b id=forged>x</b>")
     await expect(tab.find("#forged")).to_have_count(0)
-    page = (await server.call("GET", "/terminal.html")).body.decode()
-    assert not [word for word in ("innerHTML", "outerHTML", "document.write", "eval(") if word in page]
 
 
 @pytest.mark.gen_test

@@ -2,6 +2,8 @@
 
 import pytest
 
+FIT = "() => document.getElementById('set-option').click()"  # each change of a setting fits the terminal at once
+DEBOUNCE_MS = 100  # see terminal.js
 UNWRAPPED = """() => {
   const buffer = aether.term.buffer.active;
   let text = "";
@@ -65,10 +67,10 @@ async def test_a_terminal_without_a_size_sends_none(enter, style):
     tab = await enter()
     drawn, before = await tab.size(), len(sizes(tab))
     await tab.look("style => { document.getElementById('terminal').style = style; }", style)
-    await tab.look("() => fitNow()")
+    await tab.look(FIT)
     await tab.page.set_viewport_size({"width": 700, "height": 400})
-    await tab.look("() => { fitNow(); fitSoon(); }")
-    await tab.until("() => new Promise(done => setTimeout(() => done(true), SIZE.debounce + 50))")
+    await tab.look(FIT)
+    await tab.until("ms => new Promise(done => setTimeout(() => done(true), ms))", DEBOUNCE_MS + 50)
     assert (len(sizes(tab)), await tab.size()) == (before, drawn)
     await tab.look("() => { document.getElementById('terminal').style = ''; aether.term.focus(); }")
     await tab.until("size => `${aether.term.rows} ${aether.term.cols}` !== size", drawn)
@@ -82,7 +84,7 @@ async def test_a_hidden_tab_sends_no_size(enter):
     drawn, before = await tab.size(), len(sizes(tab))
     await tab.look("() => Object.defineProperty(document, 'hidden', { value: true, configurable: true })")
     await tab.page.set_viewport_size({"width": 60, "height": 60})
-    await tab.look("() => fitNow()")
+    await tab.look(FIT)
     assert (len(sizes(tab)), await tab.size()) == (before, drawn)
     await tab.page.set_viewport_size({"width": 900, "height": 500})
     await tab.look("() => { delete document.hidden; document.dispatchEvent(new Event('visibilitychange')); }")

@@ -6,6 +6,8 @@ import re
 import pytest
 from playwright.async_api import expect
 
+from aether.emulator.runtimes.base import Isolation
+
 PHONE = {"viewport": {"width": 360, "height": 700}, "has_touch": True, "is_mobile": True}
 
 pytestmark = pytest.mark.usefixtures("as_it_was")
@@ -152,25 +154,12 @@ async def test_light_and_dark_are_followed(visit):
     await tab.until("light => getComputedStyle(document.body).backgroundColor !== light", light)
 
 
-@pytest.mark.parametrize(
-    ("health", "said"),
-    [
-        (
-            {"sandboxed": True, "contained": False},
-            "processes on this computer. They are separated from each other by bub",
-        ),
-        (
-            {"sandboxed": False, "contained": False},
-            "processes on this computer. They are not separated from your files",
-        ),
-        ({"sandboxed": True, "contained": True}, "containers on this computer."),
-    ],
-)
+@pytest.mark.parametrize("isolation", Isolation)
 @pytest.mark.gen_test
-async def test_the_start_page_says_what_keeps_local_machines_apart(visit, health, said):
+async def test_the_start_page_says_what_keeps_local_machines_apart(visit, isolation):
     """And claims nothing that is not so."""
     tab = await visit("/")
-    answer = {"status": "ok", "provider": "local", **health}
+    answer = {"status": "ok", "provider": "local", "machines": isolation.value}
     await tab.page.route("**/healthz", lambda route: route.fulfill(json=answer))
     await tab.page.reload()
-    await expect(tab.find("#provider")).to_contain_text(f"The machines here are {said}")
+    await expect(tab.find("#provider")).to_have_text(f"The machines here are {isolation.value}.")

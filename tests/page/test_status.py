@@ -44,10 +44,11 @@ POOR_TEXT = f"""() => {{
 }}"""
 POOR_COLOURS = f"""() => {{
   {RATIO}
-  const {{ background, ...colours }} = readTheme();
+  const {{ background, ...colours }} = aether.term.options.theme;
   return ["foreground", "cursor", "red", "green", "yellow", "blue", "magenta", "cyan", "brightBlack"]
     .filter((name) => ratio(colour(colours[name]), colour(background)) < 4.5);
 }}"""
+LOOK_MS = 30_000  # see idleness.js
 HALTED = (MachineState.STOPPING, MachineState.STOPPED)
 DOT = "() => getComputedStyle(document.querySelector('#status .dot')).backgroundColor"
 GREEN = "() => getComputedStyle(document.documentElement).getPropertyValue('--green')"
@@ -73,27 +74,38 @@ async def test_the_header_names_machine_and_status(enter, box):
 async def test_the_round_trip_is_measured(enter, proxy):
     """A way that is 150 ms longer is shown as such, and a short one as short."""
     tab = await enter(url=proxy.url)
-    await tab.until("() => state.roundTrip !== null && state.roundTrip < 150")
+    await tab.until("() => aether.facts.roundTripMs !== null && aether.facts.roundTripMs < 150")
     proxy.delay_s = 0.075
-    await tab.look("() => askWhetherHeard()")
-    await tab.until("() => state.roundTrip >= 150")
+    await tab.wake_up()
+    await tab.until("() => aether.facts.roundTripMs >= 150")
     shown = await tab.find("#status-detail").inner_text()
     assert int(shown.removesuffix(" ms")) >= 150
 
 
-@pytest.mark.gen_test
-async def test_a_machine_that_starts_says_what_it_does_and_for_how_long(aether, machine, base_url, visit):
-    """Seconds count, steps have names, and then there is a prompt."""
-    boots = asyncio.Event()
-    aether.emulator.options.boot_delay_s = 1.0
-    object.__setattr__(aether.emulator.machines._host, "sleep", lambda _: boots.wait())
-    box = await machine()
-    tab = await visit(f"/terminal.html?machine={box['id']}", url=base_url)
-    await tab.until_status("Starting")
-    await expect(tab.find("#status-detail")).to_have_text(re.compile("the machine boots, [1-9][0-9]* s"))
-    boots.set()
-    await tab.until_prompt()
-    await tab.until_status("Connected")
+class TestSlowBoot:
+    """Where a machine boots for as long as the test wants."""
+
+    @pytest.fixture
+    def boots(self):
+        return asyncio.Event()
+
+    @pytest.fixture
+    def delays(self, boots):
+        return lambda seconds: boots.wait()
+
+    @pytest.mark.gen_test
+    async def test_a_machine_that_starts_says_what_it_does_and_for_how_long(
+        self, aether, machine, base_url, visit, boots
+    ):
+        """Seconds count, steps have names, and then there is a prompt."""
+        aether.emulator.options.boot_delay_s = 1.0
+        box = await machine()
+        tab = await visit(f"/terminal.html?machine={box['id']}", url=base_url)
+        await tab.until_status("Starting")
+        await expect(tab.find("#status-detail")).to_have_text(re.compile("the machine boots, [1-9][0-9]* s"))
+        boots.set()
+        await tab.until_prompt()
+        await tab.until_status("Connected")
 
 
 @pytest.mark.gen_test
@@ -156,24 +168,24 @@ async def test_an_idle_stop_is_announced_a_key_puts_it_off_and_afterwards_it_is_
     box = await machine()
     activity = aether.fleet.get(box["id"])
     almost_idle_since = clock.now + 30 - settings.idle_timeout_s
-    tab = await visit(f"/terminal.html?machine={box['id']}", url=base_url)
+    tab = await visit(f"/terminal.html?machine={box['id']}", url=base_url, has_clock=True)
     await tab.until_prompt()
     notice = tab.find("#notice-text")
     activity.last_activity_at = almost_idle_since
-    await tab.look("() => watchIdleness()")
-    await expect(notice).to_have_text(re.compile("Nobody uses this machine, so it stops in < 1 min; .* Press a key"))
+    await tab.page.clock.fast_forward(LOOK_MS)
+    await expect(notice).to_have_text(re.compile("This machine is not in use, so it stops in < 1 min; .* Press a key"))
     await tab.press("Space")
     await eventually(lambda: activity.last_activity_at == clock.now)
-    await tab.look("() => watchIdleness()")
+    await tab.page.clock.fast_forward(LOOK_MS)
     await expect(notice).to_be_hidden()
     await tab.until_status("Connected")
     activity.last_activity_at = almost_idle_since
-    await tab.look("() => watchIdleness()")
+    await tab.page.clock.fast_forward(LOOK_MS)
     await expect(notice).to_contain_text("Nobody uses this machine")
     await tab.find("#notice-action").click()  # all right
     await expect(notice).to_be_hidden()
     clock.now += settings.idle_timeout_s + 1  # the last key is published in whole seconds
-    await aether.sweeper.sweep()
+    await aether.housekeeping.sweep()
     await tab.until_status("Stopped")
     await expect(notice).to_have_text("Machine stopped after 10 minutes without activity. Press Enter to start it.")
 
@@ -216,6 +228,22 @@ async def test_without_xterm_the_page_says_what_is_missing(visit, box):
     await tab.page.goto(f"{box['url']}/terminal.html?machine={box['id']}")
     await tab.until_status("Unavailable")
     await expect(tab.find("#notice-text")).to_contain_text("xterm.js, which draws the terminal, could not be loaded")
+    await tab.page.unroute("**/xterm.js")
+    await tab.find("#notice-action").click()  # Reload
+    await tab.until_status("Connected")
+
+
+@pytest.mark.gen_test
+async def test_a_page_that_misses_a_module_says_so(visit, server):
+    """After five seconds; a page that has them all takes the text away at once."""
+    tab = await visit("/")
+    await expect(tab.find("#loading")).to_have_count(0)
+    tab.forgive("ERR_FAILED")
+    await tab.page.route("**/page/*/notice.js", lambda route: route.abort())
+    await tab.page.reload()
+    await expect(tab.find("#loading")).not_to_be_visible()
+    await tab.look("() => document.getAnimations().forEach((animation) => animation.finish())")
+    await expect(tab.find("#loading")).to_be_visible()
 
 
 @pytest.mark.gen_test

@@ -1,0 +1,47 @@
+// How the terminal is connected, since when, and which power change is under way.
+
+import { Events } from "./events.js";
+
+// Emits `updated(isChange)` each time a status is reported.
+export class Status extends Events {
+  #clock;
+  #name = null;     // a key of STATUS_WORDS
+  #since = 0;
+  #pending = null;  // "Starting…" or "Stopping…": the power button waits for it
+
+  constructor(clock) {
+    super();
+    this.#clock = clock;
+  }
+
+  get name() {
+    return this.#name;
+  }
+
+  get pending() {
+    return this.#pending;
+  }
+
+  get waitedMs() {
+    return this.#clock.now() - this.#since;
+  }
+
+  is(...names) {
+    return names.includes(this.#name);
+  }
+
+  become(name) {
+    const isChange = name !== this.#name;
+    if (isChange) {
+      if (!(this.#name === "connecting" && name === "starting")) this.#since = this.#clock.now();
+      this.#name = name;
+      this.#pending = null;
+    }
+    this.emit("updated", isChange);
+  }
+
+  wait(pending) {
+    this.#pending = pending;
+    this.emit("updated", false);
+  }
+}
