@@ -15,14 +15,25 @@ PROMPT = "coder@aether:~$ "
 
 @pytest.fixture
 def at_prompt(machine, terminal):
-    """`await at_prompt()` → a terminal at the prompt of a new machine."""
+    """`await at_prompt(machine_id)` → a terminal at its prompt; without an id, of a new machine."""
 
-    async def open_terminal():
-        tty = await terminal((await machine())["id"])
+    async def open_terminal(machine_id=None):
+        tty = await terminal(machine_id or (await machine())["id"])
         await tty.until(PROMPT)
         return tty
 
     return open_terminal
+
+
+@pytest.fixture
+def stop(call, until_state):
+    """`await stop(machine_id)`: stop a machine and wait until it has stopped."""
+
+    async def stop_and_wait(machine_id):
+        await call("POST", f"/machines/{machine_id}/stop")
+        await until_state(machine_id, "stopped")
+
+    return stop_and_wait
 
 
 @pytest.mark.gen_test
@@ -85,11 +96,10 @@ async def test_an_invalid_message_is_answered_and_the_shell_lives_on(at_prompt):
 
 
 @pytest.mark.gen_test
-async def test_a_ping_is_answered_behind_the_keys_before_it_and_is_no_activity(machine, terminal, call, clock):
+async def test_a_ping_is_answered_behind_the_keys_before_it_and_is_no_activity(machine, at_prompt, call, clock):
     """A client that hears nothing for a while can find out whether it is heard; that keeps no machine awake."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     path = f"/machines/{box['id']}"
     before = json.loads((await call("GET", path)).body)["last_activity_at"]
     clock.now += 60
@@ -125,48 +135,42 @@ async def test_exit_closes_with_1000_after_the_last_output(at_prompt):
 
 
 @pytest.mark.gen_test
-async def test_a_stop_tells_the_terminal_who_did_it_and_closes_4410(machine, terminal, call):
+async def test_a_stop_tells_the_terminal_who_did_it_and_closes_4410(machine, at_prompt, call):
     """The terminal never just goes dead."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     await call("POST", f"/machines/{box['id']}/stop")
     assert await tty.until_closed() == 4410
     assert tty.errors == ["Machine stopped by user."]
 
 
 @pytest.mark.gen_test
-async def test_files_are_there_again_after_stop_and_start(machine, terminal, call, until_state):
+async def test_files_are_there_again_after_stop_and_start(machine, at_prompt, call, stop):
     """A stop keeps the user's work."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     await tty.run("echo precious > work.txt")
-    await call("POST", f"/machines/{box['id']}/stop")
+    await stop(box["id"])
     await tty.until_closed()
-    await until_state(box["id"], "stopped")
     await call("POST", f"/machines/{box['id']}/start")
-    again = await terminal(box["id"])
-    await again.until(PROMPT)
+    again = await at_prompt(box["id"])
     assert await again.run("cat work.txt") == "precious\n"
 
 
 @pytest.mark.gen_test
-async def test_a_delete_closes_the_terminal_with_4404(machine, terminal, call):
+async def test_a_delete_closes_the_terminal_with_4404(machine, at_prompt, call):
     """MachineTerminals close before the machine goes."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     assert (await call("DELETE", f"/machines/{box['id']}")).code == 204
     assert await tty.until_closed() == 4404
 
 
 @pytest.mark.gen_test
-async def test_a_delete_ends_everything_the_machine_started(machine, terminal, call):
+async def test_a_delete_ends_everything_the_machine_started(machine, at_prompt, call):
     """`setsid`, `nohup` and double-forked children too."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     await tty.run("setsid sleep 1000 & nohup sleep 1001 >/dev/null 2>&1 & (setsid sleep 1002 &)")
     inside = below()
     assert len(inside) >= 5  # the supervisor, its shell, and three more
@@ -188,11 +192,10 @@ async def test_a_machine_that_dies_under_its_terminals_tells_them_all(aether, ma
 
 
 @pytest.mark.gen_test
-async def test_a_frozen_machine_holds_up_neither_its_deletion_nor_its_terminals(machine, terminal, call):
+async def test_a_frozen_machine_holds_up_neither_its_deletion_nor_its_terminals(machine, at_prompt, call):
     """Its SSH server answers nothing any more; it goes all the same."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     process = supervisor()
     process.suspend()
     assert (await call("DELETE", f"/machines/{box['id']}")).code == 204
@@ -219,19 +222,16 @@ async def test_the_server_s_own_environment_is_out_of_a_machine_s_reach(at_promp
 
 
 @pytest.mark.gen_test
-async def test_a_user_cannot_lock_the_terminal_out_of_a_machine(machine, terminal, call, until_state):
+async def test_a_user_cannot_lock_the_terminal_out_of_a_machine(machine, at_prompt, call, stop):
     """`chmod 000 ~/.ssh/authorized_keys` is the user's own business."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     await tty.run("mkdir -p .ssh/authorized_keys; echo nonsense > .ssh/x")
-    again = await terminal(box["id"])
-    await again.until(PROMPT)
+    again = await at_prompt(box["id"])
     await again.run("rm -r .ssh/authorized_keys; echo nonsense > .ssh/authorized_keys; chmod 000 .ssh/authorized_keys")
-    await call("POST", f"/machines/{box['id']}/stop")
-    await until_state(box["id"], "stopped")
+    await stop(box["id"])
     await call("POST", f"/machines/{box['id']}/start")
-    await (await terminal(box["id"])).until(PROMPT)
+    await at_prompt(box["id"])
 
 
 @pytest.mark.gen_test
@@ -243,13 +243,10 @@ async def test_a_terminal_on_nothing_closes_4404(terminal):
 
 
 @pytest.mark.gen_test
-async def test_a_terminal_on_a_stopped_machine_closes_4409_and_says_how_to_start_it(
-    machine, terminal, call, until_state
-):
+async def test_a_terminal_on_a_stopped_machine_closes_4409_and_says_how_to_start_it(machine, terminal, stop):
     """A stale tab never starts a machine by itself."""
     box = await machine()
-    await call("POST", f"/machines/{box['id']}/stop")
-    await until_state(box["id"], "stopped")
+    await stop(box["id"])
     tty = await terminal(box["id"])
     assert await tty.until_closed() == 4409
     assert f"POST /machines/{box['id']}/start" in tty.errors[0]
