@@ -98,6 +98,11 @@ class Box:
         assert (await self.api("POST", f"{self.path}/start")).status == 200
         await self.wait("started")
 
+    async def restart(self) -> None:
+        """Stop the machine and start it again."""
+        await self.stop()
+        await self.start()
+
     async def read(self) -> dict[str, Any]:
         return dict((await self.api("GET", self.path)).body)
 
@@ -159,6 +164,11 @@ class Terminal:
 
     def type(self, text: bytes) -> None:
         self.process.stdin.write(text)
+
+    async def enter(self, line: str, sentinel: str) -> None:
+        """Type a line and read until a sentinel."""
+        self.type(f"{line}\n".encode())
+        await self.until(sentinel.encode())
 
 
 @pytest.fixture
