@@ -132,6 +132,13 @@ class Box:
             return str((await connection.run(command, check=True, **options)).stdout)
 
     @asynccontextmanager
+    async def running(self, command: str) -> AsyncIterator[None]:
+        """Keep a command running that has printed its first line."""
+        async with self.ssh() as connection, connection.create_process(command) as process:
+            await process.stdout.readline()
+            yield
+
+    @asynccontextmanager
     async def terminal(self, **options: Any) -> AsyncIterator["Terminal"]:
         options = {"term_type": "xterm", "term_size": (80, 24), **options}
         async with self.ssh() as connection, connection.create_process(encoding=None, **options) as process:

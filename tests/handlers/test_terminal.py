@@ -1,5 +1,6 @@
 """The terminal's WebSocket: real SSH, real PTY."""
 
+import asyncio
 import json
 
 import pytest
@@ -179,12 +180,10 @@ async def test_a_delete_ends_everything_the_machine_started(machine, at_prompt, 
 
 
 @pytest.mark.gen_test
-async def test_a_machine_that_dies_under_its_terminals_tells_them_all(aether, machine, terminal, until_state):
+async def test_a_machine_that_dies_under_its_terminals_tells_them_all(aether, machine, at_prompt):
     """`kill -9 -1` ends all there is in the machine; its terminals hear what became of it, and nothing hangs."""
     box = await machine()
-    one, two = await terminal(box["id"]), await terminal(box["id"])
-    await one.until(PROMPT)
-    await two.until(PROMPT)
+    one, two = await asyncio.gather(at_prompt(box["id"]), at_prompt(box["id"]))
     victim = supervisor().pid if aether.emulator.isolation is Isolation.NONE else -1
     await one.type(f"kill -9 {victim}\n")
     assert {await one.until_closed(), await two.until_closed()} <= {1000, 4410, 4502}
@@ -262,23 +261,19 @@ async def test_a_client_that_lost_its_shell_is_told_that_this_one_is_new(machine
 
 
 @pytest.mark.gen_test
-async def test_terminals_of_one_machine_are_shells_of_their_own(machine, terminal):
+async def test_terminals_of_one_machine_are_shells_of_their_own(machine, at_prompt):
     """Two tabs, two shells, one machine's files."""
     box = await machine()
-    one, two = await terminal(box["id"]), await terminal(box["id"])
-    await one.until(PROMPT)
-    await two.until(PROMPT)
+    one, two = await asyncio.gather(at_prompt(box["id"]), at_prompt(box["id"]))
     await one.run("X=1; echo shared > f")
     assert await two.run('echo "[$X]" $(cat f)') == "[] shared\n"
 
 
 @pytest.mark.gen_test
-async def test_closing_the_tab_hangs_up_the_shell(machine, terminal):
+async def test_closing_the_tab_hangs_up_the_shell(machine, at_prompt):
     """A shell whose client is gone gets SIGHUP, and does not stay for ever."""
     box = await machine()
-    one, two = await terminal(box["id"]), await terminal(box["id"])
-    await one.until(PROMPT)
-    await two.until(PROMPT)
+    one, two = await asyncio.gather(at_prompt(box["id"]), at_prompt(box["id"]))
     pid = (await one.run("echo $$")).strip()
     one.connection.close()
     assert await two.run(f"while kill -0 {pid} 2>/dev/null; do sleep 0.02; done; echo gone") == "gone\n"

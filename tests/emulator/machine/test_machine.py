@@ -61,8 +61,7 @@ async def test_start_too_early_is_412(api, config):
 @pytest.mark.gen_test
 async def test_start_while_stopping_is_412(box):
     """A stopping machine cannot be started until it has stopped."""
-    async with box.ssh() as ssh, ssh.create_process("trap '' HUP; echo up; sleep 20") as process:
-        await process.stdout.readline()
+    async with box.running("trap '' HUP; echo up; sleep 20"):
         await box.api("POST", f"{box.path}/stop", {"timeout": "60s"})
         answer = await box.api("POST", f"{box.path}/start")
         text = "failed_precondition: unable to start machine from current state: 'stopping'"

@@ -143,6 +143,15 @@ async def update(box, config, state):
     await box.wait(state)
 
 
+async def update_in_vain(engine, box, config, verb):
+    """Update a stopped machine that has a file while the engine fails in a command, and try to start it."""
+    engine.file(box).touch()
+    await box.stop()
+    engine.fail(verb)
+    await update(box, config, "stopped")
+    await start_in_vain(box)
+
+
 @pytest.mark.gen_test
 async def test_a_machine_is_a_container_as_its_config_says(engine, name, on):
     """Image, port, variables, sizes; made, given its files, started."""
@@ -229,11 +238,7 @@ async def test_an_update_keeps_the_files_in_another_container(engine, name, on, 
 async def test_an_update_that_fails_loses_no_files(engine, name, on, config):
     """The old container is there until the new one is; the next start tries again."""
     box = await on(name)
-    engine.file(box).touch()
-    await box.stop()
-    engine.fail("create")
-    await update(box, config, "stopped")
-    await start_in_vain(box)
+    await update_in_vain(engine, box, config, "create")
     assert "create is out of order" in (await exit_event(box))["error"]
     engine.fail()
     await box.start()
@@ -247,11 +252,7 @@ async def test_an_update_that_is_cut_off_at_its_last_step_loses_no_files(
 ):
     """The old container is gone, the new one has not its name yet: by the next start or the next emulator it has."""
     box = await on(name)
-    engine.file(box).touch()
-    await box.stop()
-    engine.fail("rename")
-    await update(box, config, "stopped")
-    await start_in_vain(box)
+    await update_in_vain(engine, box, config, "rename")
     assert not (engine.path / f"aether-{box.id}").exists()
     if is_killed:
         await box.emulator.stop()
