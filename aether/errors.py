@@ -21,11 +21,20 @@ from typing import Any
 
 
 class AetherError(Exception):
-    """An error we expect; its text says what happened and what to do next."""
+    """An error we expect; its text says what happened and what to do next.
+
+    A subclass states its `code`; without `http` or `close` it has its parent's HTTP status or WebSocket close code.
+    """
 
     code = "internal_error"
     http_status = 500
     ws_close = 1011
+
+    def __init_subclass__(cls, *, code: str, http: int | None = None, close: int | None = None) -> None:
+        super().__init_subclass__()
+        cls.code = code
+        cls.http_status = cls.http_status if http is None else http
+        cls.ws_close = cls.ws_close if close is None else close
 
     @property
     def message(self) -> str:
@@ -37,11 +46,8 @@ class AetherError(Exception):
         return {"code": self.code, "message": self.message}
 
 
-class InvalidMessage(AetherError):
+class InvalidMessage(AetherError, code="invalid_message", http=400):
     """Untrusted input did not fit its schema; `path` names the offending part, such as `cpus`."""
-
-    code = "invalid_message"
-    http_status = 400
 
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(message)
@@ -51,88 +57,49 @@ class InvalidMessage(AetherError):
         return {**super().to_json(), "path": self.path} if self.path else super().to_json()
 
 
-class NotAllowed(AetherError):
+class NotAllowed(AetherError, code="not_allowed", http=403):
     """The request's Host or Origin is not one of ours."""
 
-    code = "not_allowed"
-    http_status = 403
 
-
-class RouteNotFound(AetherError):
+class RouteNotFound(AetherError, code="not_found", http=404):
     """No route has this path."""
 
-    code = "not_found"
-    http_status = 404
 
-
-class MachineNotFound(AetherError):
+class MachineNotFound(AetherError, code="machine_not_found", http=404, close=4404):
     """There is no machine with this id, or there is no longer."""
 
-    code = "machine_not_found"
-    http_status = 404
-    ws_close = 4404
 
-
-class MethodNotAllowed(AetherError):
+class MethodNotAllowed(AetherError, code="method_not_allowed", http=405):
     """The path exists, the method does not."""
 
-    code = "method_not_allowed"
-    http_status = 405
 
-
-class MachineNotRunning(AetherError):
+class MachineNotRunning(AetherError, code="machine_not_running", http=409, close=4409):
     """A terminal was asked for on a machine that does not run."""
 
-    code = "machine_not_running"
-    http_status = 409
-    ws_close = 4409
 
-
-class MachineStopped(AetherError):
+class MachineStopped(AetherError, code="machine_stopped", http=409, close=4410):
     """The machine stopped under an open terminal."""
 
-    code = "machine_stopped"
-    http_status = 409
-    ws_close = 4410
 
-
-class LimitExceeded(AetherError):
+class LimitExceeded(AetherError, code="limit_exceeded", http=429, close=4429):
     """One of our limits, or Fly's rate limit after retries."""
 
-    code = "limit_exceeded"
-    http_status = 429
-    ws_close = 4429
 
-
-class ProviderError(AetherError):
+class ProviderError(AetherError, code="provider_error", http=502, close=4502):
     """Fly said no, was unreachable, or made no sense; `status` is Fly's HTTP status, if there was one."""
-
-    code = "provider_error"
-    http_status = 502
-    ws_close = 4502
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
 
 
-class SshError(ProviderError):
+class SshError(ProviderError, code="ssh_error"):
     """The machine's SSH server refused us, or showed a key that is not the machine's."""
 
-    code = "ssh_error"
 
-
-class ShuttingDown(AetherError):
+class ShuttingDown(AetherError, code="shutting_down", http=503, close=1012):
     """The server is going down; come back when it is up again."""
 
-    code = "shutting_down"
-    http_status = 503
-    ws_close = 1012
 
-
-class ProviderTimeout(AetherError):
+class ProviderTimeout(AetherError, code="provider_timeout", http=504, close=4504):
     """Fly, or the machine's SSH server, did not answer in time."""
-
-    code = "provider_timeout"
-    http_status = 504
-    ws_close = 4504

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import psutil
 import pytest
 from tornado.httpclient import HTTPRequest, HTTPResponse
@@ -26,6 +27,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from aether.app import Aether, Timing
 from aether.emulator.server import Emulator
 from aether.settings import Settings, load
+from aether.ssh.keys import HostKey, make_host_key
 from tests.fly_client import InterceptedFlyClient
 from tests.patience import patient
 from tests.ports import Slot
@@ -407,6 +409,18 @@ def machine(call: Callable[..., Awaitable[HTTPResponse]]) -> Callable[..., Await
         return json.loads(response.body)
 
     return create
+
+
+@pytest.fixture
+def host_key() -> HostKey:
+    """A new key pair of a machine's SSH server."""
+    return make_host_key()
+
+
+@pytest.fixture
+def user_key() -> asyncssh.SSHKey:
+    """A new key that may log in."""
+    return asyncssh.generate_private_key("ssh-ed25519")
 
 
 @pytest.fixture

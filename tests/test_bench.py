@@ -93,6 +93,17 @@ def test_a_page_s_way_to_its_prompt_is_printed(need):
     assert all(float(figure) > 0 for figure in line.split()[4:])
 
 
+def test_columns_are_read_from_a_table(monkeypatch):
+    """A key, a heading, decimals or `yes/no`, and what the figure is compared with."""
+    monkeypatch.syspath_prepend(BENCH.parent)
+    from benchlib.report import Column, columns
+
+    assert columns("""
+        p50_ms  p50 ms, busy  3  / openssh
+        work    all work      yes/no
+    """) == [Column("p50_ms", "p50 ms, busy", 3, "openssh"), Column("work", "all work", 0, is_fact=True)]
+
+
 @pytest.mark.parametrize("peer", ["terminado", "webssh"])
 def test_a_peer_that_is_not_installed_is_named(peer):
     """What could not run is said, with what would help; nothing at all measured is a failure."""

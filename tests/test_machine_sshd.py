@@ -147,16 +147,6 @@ class Machine:
 
 
 @pytest.fixture
-def host_key():
-    return make_host_key()
-
-
-@pytest.fixture
-def user_key():
-    return asyncssh.generate_private_key("ssh-ed25519")
-
-
-@pytest.fixture
 def machine(io_loop, need, tmp_path, ports, host_key, user_key):
     """A machine that does not run yet."""
     if os.getuid() != 0:

@@ -4,15 +4,15 @@ from benchlib.contenders import Contender
 from benchlib.echo import echo_times, start_echo
 from benchlib.inside import DONE, READY
 from benchlib.processes import cpu_s
-from benchlib.report import Column
+from benchlib.report import columns
 from benchlib.stage import MIB, Figures, Stage
 
 KEYS = 10_000
 BULK_MIB = 64
-COLUMNS = [
-    Column("keys_s", "10,000 keys: s", 2, "openssh"),
-    Column("bulk_s", "64 MiB: s", 2, "openssh"),
-]
+COLUMNS = columns("""
+    keys_s  10,000 keys: s  2  / openssh
+    bulk_s  64 MiB: s       2  / openssh
+""")
 
 
 async def cpu(stage: Stage, contender: Contender) -> Figures:

@@ -8,24 +8,24 @@ from pathlib import Path
 
 from benchlib.contenders import Contender
 from benchlib.contenders import dial as dial_up
-from benchlib.report import Column
+from benchlib.report import columns
 from benchlib.stage import Figures, Stage, percentile
 from benchlib.terminal import Terminal, TerminalLost
 
 KEYS = b"abcdefghijklmnopqrstuvwxyz"
 WARM_UP_KEYS = 30
 BUSY_BYTES_S = 20_000
-COLUMNS = [
-    Column("p50_ms", "p50 ms", 3, "openssh"),
-    Column("p99_ms", "p99 ms", 3, "openssh"),
-    Column("max_ms", "max ms", 2),
-]
-LOAD_COLUMNS = [
-    Column("busy_p50_ms", "p50 ms, busy", 3, "openssh"),
-    Column("busy_p99_ms", "p99 ms, busy", 3, "openssh"),
-    Column("yes_p50_ms", "p50 ms, `yes`", 3, "openssh"),
-    Column("yes_p99_ms", "p99 ms, `yes`", 3, "openssh"),
-]
+COLUMNS = columns("""
+    p50_ms  p50 ms  3  / openssh
+    p99_ms  p99 ms  3  / openssh
+    max_ms  max ms  2
+""")
+LOAD_COLUMNS = columns("""
+    busy_p50_ms  p50 ms, busy   3  / openssh
+    busy_p99_ms  p99 ms, busy   3  / openssh
+    yes_p50_ms   p50 ms, `yes`  3  / openssh
+    yes_p99_ms   p99 ms, `yes`  3  / openssh
+""")
 
 
 async def start_echo(terminal: Terminal, where: str) -> None:

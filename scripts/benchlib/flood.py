@@ -9,7 +9,7 @@ import uuid
 
 from benchlib.contenders import Contender
 from benchlib.processes import cpu_s, find_by_name, own_bytes, rss_bytes
-from benchlib.report import Column
+from benchlib.report import columns
 from benchlib.stage import MIB, Figures, Stage, pause
 from benchlib.terminal import PROMPT, Terminal
 
@@ -23,22 +23,22 @@ FLOODS = {
     "never": ("never", None),
 }
 AETHER_ONLY = ("noack", "never")
-COLUMNS = [
-    Column("fast_mib", "fast client", 1),
-    Column("slow_mib", "200 KB/s", 1),
-    Column("stopped_mib", "stops reading", 1),
-    Column("noack_mib", "200 KB/s, no acks", 1),
-    Column("never_mib", "never acks", 1),
-    Column("fast_mib_s", "fast: MiB/s", 1),
-]
-CTRL_C_COLUMNS = [
-    Column("fast_dead_ms", "fast: dead ms", 1),
-    Column("fast_prompt_ms", "prompt ms", 1),
-    Column("slow_dead_ms", "200 KB/s: dead ms", 1),
-    Column("slow_prompt_ms", "prompt ms", 1),
-    Column("noack_dead_ms", "no acks: dead ms", 1),
-    Column("noack_prompt_ms", "prompt ms", 1),
-]
+COLUMNS = columns("""
+    fast_mib     fast client        1
+    slow_mib     200 KB/s           1
+    stopped_mib  stops reading      1
+    noack_mib    200 KB/s, no acks  1
+    never_mib    never acks         1
+    fast_mib_s   fast: MiB/s        1
+""")
+CTRL_C_COLUMNS = columns("""
+    fast_dead_ms     fast: dead ms      1
+    fast_prompt_ms   prompt ms          1
+    slow_dead_ms     200 KB/s: dead ms  1
+    slow_prompt_ms   prompt ms          1
+    noack_dead_ms    no acks: dead ms   1
+    noack_prompt_ms  prompt ms          1
+""")
 
 
 async def start_yes(terminal: Terminal) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import dataclass
 
 Figures = dict[str, float]
@@ -19,6 +20,20 @@ class Column:
     decimals: int
     ratio_to: str | None = None
     is_fact: bool = False
+
+
+def columns(rows: str) -> list[Column]:
+    """Read columns from lines of a key, a heading, decimals or `yes/no` for a fact, and `/ name` to compare with.
+
+    Two spaces or more separate them.
+    """
+    found = []
+    for line in rows.strip().splitlines():
+        key, title, form, *ratio_to = re.split(r"  +", line.strip())
+        other = ratio_to[0].removeprefix("/ ") if ratio_to else None
+        is_fact = form == "yes/no"
+        found.append(Column(key, title, 0 if is_fact else int(form), other, is_fact))
+    return found
 
 
 def cell(column: Column, value: float | None) -> str:

@@ -7,25 +7,25 @@ from benchlib.aether_server import Aether
 from benchlib.contenders import Contender, dial
 from benchlib.flood import idle_bytes, settle
 from benchlib.processes import cpu_s
-from benchlib.report import Column
+from benchlib.report import columns
 from benchlib.stage import Figures, Stage, median, pause, say
 from benchlib.terminal import Terminal
 
 LATER = 15
 AT_ONCE = 20
 PROBES = 20
-COLUMNS = [
-    Column("first_ms", "first: ms", 0),
-    Column("second_ms", "second: ms", 1),
-    Column("later_p50_ms", "later p50: ms", 1, "openssh"),
-    Column("at_once_ok", "of 20 at once", 0),
-    Column("at_once_ms", "all after ms", 0),
-    Column("idle_wanted", "idle: wanted", 0),
-    Column("idle_count", "open", 0),
-    Column("idle_kib", "KiB each", 1),
-    Column("idle_cpu_percent", "CPU % of all", 2),
-    Column("work", "all work", 0, is_fact=True),
-]
+COLUMNS = columns("""
+    first_ms          first: ms      0
+    second_ms         second: ms     1
+    later_p50_ms      later p50: ms  1       / openssh
+    at_once_ok        of 20 at once  0
+    at_once_ms        all after ms   0
+    idle_wanted       idle: wanted   0
+    idle_count        open           0
+    idle_kib          KiB each       1
+    idle_cpu_percent  CPU % of all   2
+    work              all work       yes/no
+""")
 
 
 async def sessions(stage: Stage, contender: Contender) -> Figures:

@@ -98,6 +98,11 @@ class Box:
         assert (await self.api("POST", f"{self.path}/start")).status == 200
         await self.wait("started")
 
+    async def restart(self) -> None:
+        """Stop the machine and start it again."""
+        await self.stop()
+        await self.start()
+
     async def read(self) -> dict[str, Any]:
         return dict((await self.api("GET", self.path)).body)
 
@@ -125,6 +130,13 @@ class Box:
     async def run(self, command: str, **options: Any) -> str:
         async with self.ssh() as connection:
             return str((await connection.run(command, check=True, **options)).stdout)
+
+    @asynccontextmanager
+    async def running(self, command: str) -> AsyncIterator[None]:
+        """Keep a command running that has printed its first line."""
+        async with self.ssh() as connection, connection.create_process(command) as process:
+            await process.stdout.readline()
+            yield
 
     @asynccontextmanager
     async def terminal(self, **options: Any) -> AsyncIterator["Terminal"]:
@@ -159,6 +171,11 @@ class Terminal:
 
     def type(self, text: bytes) -> None:
         self.process.stdin.write(text)
+
+    async def enter(self, line: str, sentinel: str) -> None:
+        """Type a line and read until a sentinel."""
+        self.type(f"{line}\n".encode())
+        await self.until(sentinel.encode())
 
 
 @pytest.fixture

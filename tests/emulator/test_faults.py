@@ -15,42 +15,26 @@ CAPACITY = "aborted: could not reserve resource for machine: insufficient memory
 
 
 @pytest.mark.parametrize(
-    ("kind", "status", "body"),
+    ("kind", "status", "body", "count", "next_status"),
     [
-        ("commit-408", 408, DEADLINE),
-        ("commit-500", 500, {"error": "internal: server error"}),
+        ("commit-408", 408, DEADLINE, 1, 409),
+        ("commit-500", 500, {"error": "internal: server error"}, 1, 409),
+        ("lose-408", 408, DEADLINE, 0, 200),
+        ("lose-503", 503, {"error": "unavailable: upstream connect error"}, 0, 200),
+        ("unavailable", 503, "<html><body><h1>503 Service Unavailable</h1></body></html>\n", 0, 200),
+        ("rate-limit", 429, {"error": "rate limit exceeded"}, 0, 200),
+        ("no-capacity", 422, {"error": "could not find a candidate host", "status": "insufficient_capacity"}, 0, 200),
     ],
 )
 @pytest.mark.gen_test
-async def test_effect_with_another_answer(fast, kind, status, body):
-    """A create that failed for its caller has happened; the next one is told the truth."""
+async def test_error_with_or_without_the_effect(fast, kind, status, body, count, next_status):
+    """After a commit fault the machine exists and the same create is a conflict; after the others it succeeds."""
     fly = await fast()
     fly.emulator.faults.inject(kind)
     answer = await fly.api("POST", CREATE, REQUEST)
     assert (answer.status, answer.body) == (status, body)
-    assert len(await fly.listed()) == 1
-    assert (await fly.api("POST", CREATE, REQUEST)).status == 409
-
-
-@pytest.mark.parametrize(
-    ("kind", "status", "body"),
-    [
-        ("lose-408", 408, DEADLINE),
-        ("lose-503", 503, {"error": "unavailable: upstream connect error"}),
-        ("unavailable", 503, "<html><body><h1>503 Service Unavailable</h1></body></html>\n"),
-        ("rate-limit", 429, {"error": "rate limit exceeded"}),
-        ("no-capacity", 422, {"error": "could not find a candidate host", "status": "insufficient_capacity"}),
-    ],
-)
-@pytest.mark.gen_test
-async def test_no_effect(fast, kind, status, body):
-    """A create that was lost has not happened, and the same one then succeeds."""
-    fly = await fast()
-    fly.emulator.faults.inject(kind)
-    answer = await fly.api("POST", CREATE, REQUEST)
-    assert (answer.status, answer.body) == (status, body)
-    assert await fly.listed() == []
-    assert (await fly.api("POST", CREATE, REQUEST)).status == 200
+    assert len(await fly.listed()) == count
+    assert (await fly.api("POST", CREATE, REQUEST)).status == next_status
 
 
 @pytest.mark.parametrize(("kind", "count"), [("commit-drop", 1), ("lose-drop", 0)])

@@ -72,6 +72,19 @@ def running(aether, until_state):
     return create
 
 
+@pytest.fixture
+def stopped(aether, running, until_state):
+    """`await stopped()` → a machine that ran until its user stopped it."""
+
+    async def create():
+        made = await running()
+        aether.fleet.stop(made.id, "by user")
+        await until_state(made.id, "stopped")
+        return made
+
+    return create
+
+
 async def from_outside(aether, what, machine, state):
     """Have Fly start or stop a machine, as its dashboard would, and see that done."""
     await getattr(aether.client, what)(machine.fly_machine_id)
@@ -99,11 +112,9 @@ async def test_a_machine_stopped_from_outside_is_noticed_and_its_terminal_told(a
 
 
 @pytest.mark.gen_test
-async def test_a_machine_started_from_outside_runs_again(aether, running, until_state):
+async def test_a_machine_started_from_outside_runs_again(aether, stopped):
     """And its idle clock begins anew."""
-    made = await running()
-    aether.fleet.stop(made.id, "by user")
-    await until_state(made.id, "stopped")
+    made = await stopped()
     await from_outside(aether, "start", made, "started")
     await aether.reconciler.reconcile()
     assert made.state == "running"
@@ -363,7 +374,7 @@ async def test_a_machine_started_just_now_on_one_server_is_not_stopped_by_anothe
 
 
 @pytest.mark.gen_test
-async def test_a_start_is_right_even_if_the_machine_was_stopped_from_outside_a_moment_ago(aether, running, until_state):
+async def test_a_start_is_right_even_if_the_machine_was_stopped_from_outside_a_moment_ago(aether, running):
     """No sweep has come by: what we believe is checked before nothing is done."""
     made = await running()
     await from_outside(aether, "stop", made, "stopped")
@@ -372,11 +383,9 @@ async def test_a_start_is_right_even_if_the_machine_was_stopped_from_outside_a_m
 
 
 @pytest.mark.gen_test
-async def test_a_stop_is_right_even_if_the_machine_was_started_from_outside_a_moment_ago(aether, running, until_state):
+async def test_a_stop_is_right_even_if_the_machine_was_started_from_outside_a_moment_ago(aether, stopped):
     """Else it would go on billing although its user was told that it is stopped."""
-    made = await running()
-    aether.fleet.stop(made.id, "by user")
-    await until_state(made.id, "stopped")
+    made = await stopped()
     await from_outside(aether, "start", made, "started")
     aether.fleet.stop(made.id, "by user")
     await assert_settled(aether, made, "stopped", "stopped")

@@ -1,5 +1,6 @@
 """The terminal's WebSocket: real SSH, real PTY."""
 
+import asyncio
 import json
 
 import pytest
@@ -15,14 +16,25 @@ PROMPT = "coder@aether:~$ "
 
 @pytest.fixture
 def at_prompt(machine, terminal):
-    """`await at_prompt()` → a terminal at the prompt of a new machine."""
+    """`await at_prompt(machine_id)` → a terminal at its prompt; without an id, of a new machine."""
 
-    async def open_terminal():
-        tty = await terminal((await machine())["id"])
+    async def open_terminal(machine_id=None):
+        tty = await terminal(machine_id or (await machine())["id"])
         await tty.until(PROMPT)
         return tty
 
     return open_terminal
+
+
+@pytest.fixture
+def stop(call, until_state):
+    """`await stop(machine_id)`: stop a machine and wait until it has stopped."""
+
+    async def stop_and_wait(machine_id):
+        await call("POST", f"/machines/{machine_id}/stop")
+        await until_state(machine_id, "stopped")
+
+    return stop_and_wait
 
 
 @pytest.mark.gen_test
@@ -85,11 +97,10 @@ async def test_an_invalid_message_is_answered_and_the_shell_lives_on(at_prompt):
 
 
 @pytest.mark.gen_test
-async def test_a_ping_is_answered_behind_the_keys_before_it_and_is_no_activity(machine, terminal, call, clock):
+async def test_a_ping_is_answered_behind_the_keys_before_it_and_is_no_activity(machine, at_prompt, call, clock):
     """A client that hears nothing for a while can find out whether it is heard; that keeps no machine awake."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     path = f"/machines/{box['id']}"
     before = json.loads((await call("GET", path)).body)["last_activity_at"]
     clock.now += 60
@@ -125,48 +136,42 @@ async def test_exit_closes_with_1000_after_the_last_output(at_prompt):
 
 
 @pytest.mark.gen_test
-async def test_a_stop_tells_the_terminal_who_did_it_and_closes_4410(machine, terminal, call):
+async def test_a_stop_tells_the_terminal_who_did_it_and_closes_4410(machine, at_prompt, call):
     """The terminal never just goes dead."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     await call("POST", f"/machines/{box['id']}/stop")
     assert await tty.until_closed() == 4410
     assert tty.errors == ["Machine stopped by user."]
 
 
 @pytest.mark.gen_test
-async def test_files_are_there_again_after_stop_and_start(machine, terminal, call, until_state):
+async def test_files_are_there_again_after_stop_and_start(machine, at_prompt, call, stop):
     """A stop keeps the user's work."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     await tty.run("echo precious > work.txt")
-    await call("POST", f"/machines/{box['id']}/stop")
+    await stop(box["id"])
     await tty.until_closed()
-    await until_state(box["id"], "stopped")
     await call("POST", f"/machines/{box['id']}/start")
-    again = await terminal(box["id"])
-    await again.until(PROMPT)
+    again = await at_prompt(box["id"])
     assert await again.run("cat work.txt") == "precious\n"
 
 
 @pytest.mark.gen_test
-async def test_a_delete_closes_the_terminal_with_4404(machine, terminal, call):
+async def test_a_delete_closes_the_terminal_with_4404(machine, at_prompt, call):
     """MachineTerminals close before the machine goes."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     assert (await call("DELETE", f"/machines/{box['id']}")).code == 204
     assert await tty.until_closed() == 4404
 
 
 @pytest.mark.gen_test
-async def test_a_delete_ends_everything_the_machine_started(machine, terminal, call):
+async def test_a_delete_ends_everything_the_machine_started(machine, at_prompt, call):
     """`setsid`, `nohup` and double-forked children too."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     await tty.run("setsid sleep 1000 & nohup sleep 1001 >/dev/null 2>&1 & (setsid sleep 1002 &)")
     inside = below()
     assert len(inside) >= 5  # the supervisor, its shell, and three more
@@ -175,12 +180,10 @@ async def test_a_delete_ends_everything_the_machine_started(machine, terminal, c
 
 
 @pytest.mark.gen_test
-async def test_a_machine_that_dies_under_its_terminals_tells_them_all(aether, machine, terminal, until_state):
+async def test_a_machine_that_dies_under_its_terminals_tells_them_all(aether, machine, at_prompt):
     """`kill -9 -1` ends all there is in the machine; its terminals hear what became of it, and nothing hangs."""
     box = await machine()
-    one, two = await terminal(box["id"]), await terminal(box["id"])
-    await one.until(PROMPT)
-    await two.until(PROMPT)
+    one, two = await asyncio.gather(at_prompt(box["id"]), at_prompt(box["id"]))
     victim = supervisor().pid if aether.emulator.isolation is Isolation.NONE else -1
     await one.type(f"kill -9 {victim}\n")
     assert {await one.until_closed(), await two.until_closed()} <= {1000, 4410, 4502}
@@ -188,11 +191,10 @@ async def test_a_machine_that_dies_under_its_terminals_tells_them_all(aether, ma
 
 
 @pytest.mark.gen_test
-async def test_a_frozen_machine_holds_up_neither_its_deletion_nor_its_terminals(machine, terminal, call):
+async def test_a_frozen_machine_holds_up_neither_its_deletion_nor_its_terminals(machine, at_prompt, call):
     """Its SSH server answers nothing any more; it goes all the same."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     process = supervisor()
     process.suspend()
     assert (await call("DELETE", f"/machines/{box['id']}")).code == 204
@@ -219,19 +221,16 @@ async def test_the_server_s_own_environment_is_out_of_a_machine_s_reach(at_promp
 
 
 @pytest.mark.gen_test
-async def test_a_user_cannot_lock_the_terminal_out_of_a_machine(machine, terminal, call, until_state):
+async def test_a_user_cannot_lock_the_terminal_out_of_a_machine(machine, at_prompt, call, stop):
     """`chmod 000 ~/.ssh/authorized_keys` is the user's own business."""
     box = await machine()
-    tty = await terminal(box["id"])
-    await tty.until(PROMPT)
+    tty = await at_prompt(box["id"])
     await tty.run("mkdir -p .ssh/authorized_keys; echo nonsense > .ssh/x")
-    again = await terminal(box["id"])
-    await again.until(PROMPT)
+    again = await at_prompt(box["id"])
     await again.run("rm -r .ssh/authorized_keys; echo nonsense > .ssh/authorized_keys; chmod 000 .ssh/authorized_keys")
-    await call("POST", f"/machines/{box['id']}/stop")
-    await until_state(box["id"], "stopped")
+    await stop(box["id"])
     await call("POST", f"/machines/{box['id']}/start")
-    await (await terminal(box["id"])).until(PROMPT)
+    await at_prompt(box["id"])
 
 
 @pytest.mark.gen_test
@@ -243,13 +242,10 @@ async def test_a_terminal_on_nothing_closes_4404(terminal):
 
 
 @pytest.mark.gen_test
-async def test_a_terminal_on_a_stopped_machine_closes_4409_and_says_how_to_start_it(
-    machine, terminal, call, until_state
-):
+async def test_a_terminal_on_a_stopped_machine_closes_4409_and_says_how_to_start_it(machine, terminal, stop):
     """A stale tab never starts a machine by itself."""
     box = await machine()
-    await call("POST", f"/machines/{box['id']}/stop")
-    await until_state(box["id"], "stopped")
+    await stop(box["id"])
     tty = await terminal(box["id"])
     assert await tty.until_closed() == 4409
     assert f"POST /machines/{box['id']}/start" in tty.errors[0]
@@ -265,23 +261,19 @@ async def test_a_client_that_lost_its_shell_is_told_that_this_one_is_new(machine
 
 
 @pytest.mark.gen_test
-async def test_terminals_of_one_machine_are_shells_of_their_own(machine, terminal):
+async def test_terminals_of_one_machine_are_shells_of_their_own(machine, at_prompt):
     """Two tabs, two shells, one machine's files."""
     box = await machine()
-    one, two = await terminal(box["id"]), await terminal(box["id"])
-    await one.until(PROMPT)
-    await two.until(PROMPT)
+    one, two = await asyncio.gather(at_prompt(box["id"]), at_prompt(box["id"]))
     await one.run("X=1; echo shared > f")
     assert await two.run('echo "[$X]" $(cat f)') == "[] shared\n"
 
 
 @pytest.mark.gen_test
-async def test_closing_the_tab_hangs_up_the_shell(machine, terminal):
+async def test_closing_the_tab_hangs_up_the_shell(machine, at_prompt):
     """A shell whose client is gone gets SIGHUP, and does not stay for ever."""
     box = await machine()
-    one, two = await terminal(box["id"]), await terminal(box["id"])
-    await one.until(PROMPT)
-    await two.until(PROMPT)
+    one, two = await asyncio.gather(at_prompt(box["id"]), at_prompt(box["id"]))
     pid = (await one.run("echo $$")).strip()
     one.connection.close()
     assert await two.run(f"while kill -0 {pid} 2>/dev/null; do sleep 0.02; done; echo gone") == "gone\n"

@@ -22,16 +22,6 @@ USER = "root" if os.getuid() == 0 else os.environ.get("USER", "")
 
 
 @pytest.fixture
-def host_key():
-    return make_host_key()
-
-
-@pytest.fixture
-def user_key():
-    return asyncssh.generate_private_key("ssh-ed25519")
-
-
-@pytest.fixture
 def port():
     """A port that nothing listens on, kept from others until sshd takes it."""
     with socket.socket() as probe:

@@ -1,6 +1,5 @@
-"""builtin_ssh: which keys log in to the built-in SSH server."""
+"""builtin_ssh: the keys of the built-in SSH server, beside what test_supervisor.py says of both servers."""
 
-import asyncssh
 import pytest
 
 from aether.emulator.guest import builtin_ssh
@@ -10,26 +9,6 @@ from aether.emulator.guest import builtin_ssh
 def runtime():
     """What no runtime has a part in."""
     return "plain"
-
-
-@pytest.mark.gen_test
-async def test_only_the_key_logs_in(box):
-    """Another key, another user, a password: none gets in."""
-    other = asyncssh.generate_private_key("ssh-ed25519")
-    for options in ({"client_keys": [other]}, {"username": "root"}, {"client_keys": [], "password": "x"}):
-        with pytest.raises(asyncssh.PermissionDenied):
-            async with box.ssh(**options):
-                pass
-
-
-@pytest.mark.gen_test
-async def test_own_authorized_keys_count_at_once(box):
-    """A key the user adds to ~/.ssh/authorized_keys may log in from then on."""
-    other = asyncssh.generate_private_key("ssh-ed25519")
-    line = other.export_public_key().decode().strip()
-    await box.run(f"mkdir -p .ssh && echo '{line}' >> .ssh/authorized_keys")
-    async with box.ssh(client_keys=[other]) as connection:
-        assert (await connection.run("echo in")).stdout == "in\n"
 
 
 @pytest.mark.gen_test

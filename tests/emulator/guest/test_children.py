@@ -18,6 +18,7 @@ def sh(script, fds=(0, 1, 2), is_tty=False):
 async def main():
     global children
     children = Children()
+    reader, writer = os.pipe()
 """
 
 pytestmark = pytest.mark.outside  # an interpreter for each
@@ -25,7 +26,10 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs a subreaper
 
 
 def run(script):
-    """Run the body of an async function that has `children`; return what it and its children printed."""
+    """Run the body of an async function; return what it and its children printed.
+
+    It has `children`, and the ends of a pipe: `reader` and `writer`.
+    """
     body = PRELUDE + textwrap.indent(textwrap.dedent(script), "    ") + "\nasyncio.run(main())\n"
     command = [sys.executable, "-W", "error", "-c", body]
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "timeout": 30}
@@ -77,7 +81,6 @@ def test_wait_has_an_end():
 def test_wait_is_for_all():
     """The end of one child does not end the wait for another."""
     assert run("""
-        reader, writer = os.pipe()
         sh("read line; exit 2", (reader, 1, 2))
         sh("exit 1")
         while not codes:
@@ -94,7 +97,6 @@ def test_streams_and_environment_are_those_given():
     """A program has the three descriptors and the variables it is given and nothing of ours."""
     assert run("""
         os.environ["SECRET"] = "1"
-        reader, writer = os.pipe()
         os.set_inheritable(reader, False)
         children.start("/usr/bin/env", ["env"], {"A": "1", "B": "2"}, (0, writer, 2), False, codes.append)
         await children.wait(20)
@@ -118,7 +120,6 @@ def test_signals_we_ignore_are_not_ignored_by_children():
 def test_child_leads_a_session_without_our_terminal():
     """Without a terminal of its own a child has none at all."""
     assert run("""
-        reader, writer = os.pipe()
         pid = sh("(echo >/dev/tty) 2>/dev/null || echo none; exec sleep 60", (0, writer, 2))
         print(os.read(reader, 100), os.getsid(pid) == os.getpgid(pid) == pid)
         os.kill(pid, signal.SIGKILL)
@@ -139,10 +140,23 @@ def test_terminal_controls_the_child():
 
 
 @on_linux
+def test_nothing_escapes_the_end():
+    """Children, grandchildren, orphans and processes in sessions of their own are killed."""
+    assert run("""
+        sh("trap '' HUP TERM; sleep 60 & setsid sh -c 'sleep 60 & echo up; wait'; wait", (0, writer, 2))
+        sh("(setsid sleep 60 & echo up) & exit 0", (0, writer, 2))
+        up = b""
+        while up.count(b"up") < 2:
+            up += os.read(reader, 100)
+        children.kill_descendants()
+        print(psutil.Process().children(recursive=True))
+    """) == ("[]\n")
+
+
+@on_linux
 def test_orphans_fall_to_us_and_are_reaped():
     """A process whose parent has ended becomes our child, and does not stay a zombie when it ends."""
     assert run("""
-        reader, writer = os.pipe()
         sh("sleep 60 & echo $!", (0, writer, 2))
         await children.wait(20)
         orphan = int(os.read(reader, 100))
@@ -152,18 +166,3 @@ def test_orphans_fall_to_us_and_are_reaped():
             await asyncio.sleep(0)
         print(codes)
     """) == ("True\n[0]\n")
-
-
-@on_linux
-def test_nothing_escapes_the_end():
-    """Children, grandchildren, orphans and processes in sessions of their own are killed."""
-    assert run("""
-        reader, writer = os.pipe()
-        sh("trap '' HUP TERM; sleep 60 & setsid sh -c 'sleep 60 & echo up; wait'; wait", (0, writer, 2))
-        sh("(setsid sleep 60 & echo up) & exit 0", (0, writer, 2))
-        up = b""
-        while up.count(b"up") < 2:
-            up += os.read(reader, 100)
-        children.kill_descendants()
-        print(psutil.Process().children(recursive=True))
-    """) == ("[]\n")

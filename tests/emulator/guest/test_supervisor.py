@@ -3,11 +3,37 @@
 import asyncio
 import hashlib
 
+import asyncssh
 import pytest
 
 from tests.processes import supervisor
 
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
+each_server = pytest.mark.parametrize("runtime", ["plain", "sshd"], indirect=True)  # the built-in one, and OpenSSH's
+
+
+@each_server
+@pytest.mark.gen_test
+async def test_only_the_key_logs_in(box):
+    """Another key, another user, a password: none gets in."""
+    other = asyncssh.generate_private_key("ssh-ed25519")
+    for options in ({"client_keys": [other]}, {"username": "root"}, {"client_keys": [], "password": "x"}):
+        with pytest.raises(asyncssh.PermissionDenied):
+            async with box.ssh(**options):
+                pass
+
+
+@each_server
+@pytest.mark.gen_test
+async def test_own_authorized_keys_count_at_once(box):
+    """A key the user adds to ~/.ssh/authorized_keys may log in from then on, whatever the file's mode."""
+    other = asyncssh.generate_private_key("ssh-ed25519")
+    line = other.export_public_key().decode().strip()
+    await box.run(f"mkdir -p .ssh && echo '{line}' >> .ssh/authorized_keys")
+    for mode in ("644", "666"):
+        await box.run(f"chmod {mode} .ssh/authorized_keys")
+        async with box.ssh(client_keys=[other]) as connection:
+            assert (await connection.run("echo in")).stdout == "in\n"
 
 
 @pytest.mark.gen_test
@@ -15,8 +41,7 @@ async def test_prompt(box):
     """The prompt is exactly `coder@aether:~$ `, and follows the directory."""
     async with box.terminal() as terminal:
         await terminal.until()
-        terminal.type(b"cd /usr\n")
-        await terminal.until(b"coder@aether:/usr$ ")
+        await terminal.enter("cd /usr", "coder@aether:/usr$ ")
 
 
 @pytest.mark.gen_test
@@ -35,29 +60,25 @@ async def test_environment_is_fresh(runtime, on, monkeypatch):
     assert "secret" not in await box.run("cat /proc/$PPID/environ | tr '\\0' '\\n' | grep -e FLY_A -e AETHER_T; true")
 
 
-@plain
+@each_server
 @pytest.mark.gen_test
 async def test_resize(box):
     """The terminal has the client's size, first and after each change."""
     async with box.terminal(term_size=(101, 33)) as terminal:
         await terminal.until()
-        terminal.type(b"stty size\n")
-        await terminal.until(b"33 101\r\n")
+        await terminal.enter("stty size", "33 101\r\n")
         terminal.process.change_terminal_size(72, 19)
-        terminal.type(b"stty size\n")
-        await terminal.until(b"19 72\r\n")
+        await terminal.enter("stty size", "19 72\r\n")
 
 
-@plain
+@pytest.mark.parametrize(("runtime", "modes"), [("plain", {}), ("sshd", {asyncssh.PTY_IUTF8: 1})], indirect=["runtime"])
 @pytest.mark.gen_test
-async def test_utf8(box):
-    """Characters of several bytes pass both ways, and backspace erases a whole one."""
-    async with box.terminal() as terminal:
+async def test_utf8(box, modes):
+    """Characters of several bytes pass both ways, and backspace erases a whole one; OpenSSH's has to be told IUTF8."""
+    async with box.terminal(term_modes=modes) as terminal:
         await terminal.until()
-        terminal.type("echo grüße-日本語-🚀\n".encode())
-        await terminal.until("\rgrüße-日本語-🚀\r\n".encode())
-        terminal.type(b"echo go; cat\n")
-        await terminal.until(b"\rgo\r\n")
+        await terminal.enter("echo grüße-日本語-🚀", "\rgrüße-日本語-🚀\r\n")
+        await terminal.enter("echo go; cat", "\rgo\r\n")
         terminal.type("x日\x7fy\n\x04".encode())
         await terminal.until(b"\nxy\r\n")
 
@@ -67,12 +88,10 @@ async def test_interrupt(box):
     """Ctrl-C ends the program in front and not the shell."""
     async with box.terminal() as terminal:
         await terminal.until()
-        terminal.type(b"sh -c 'echo go; exec sleep 1000'\n")
-        await terminal.until(b"go\r\n")
+        await terminal.enter("sh -c 'echo go; exec sleep 1000'", "go\r\n")
         terminal.type(b"\x03")
         await terminal.until()
-        terminal.type(b"echo $?\n")
-        await terminal.until(b"130\r\n")
+        await terminal.enter("echo $?", "130\r\n")
 
 
 @plain
@@ -179,8 +198,7 @@ async def test_history_survives_a_hang_up(box):
     """What was typed is in the history even if the shell had no time to say goodbye."""
     async with box.terminal() as terminal:
         await terminal.until()
-        terminal.type(b"echo remember-me\n")
-        await terminal.until(b"\rremember-me\r\n")
+        await terminal.enter("echo remember-me", "\rremember-me\r\n")
         await terminal.until()
     assert "echo remember-me" in await box.run("cat .bash_history")
 

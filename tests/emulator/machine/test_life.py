@@ -161,8 +161,7 @@ async def test_files_with_persist_restart(open_emulator, open_api, create, is_ke
     emulator = await open_emulator(options=Options(persist_restart=is_kept))
     box = await create(open_api(emulator.url), rootfs={"persist": "restart"})
     await box.run("echo mine > file")
-    await box.stop()
-    await box.start()
+    await box.restart()
     assert (await box.run("ls")).strip() == listed
 
 

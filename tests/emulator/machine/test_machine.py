@@ -61,8 +61,7 @@ async def test_start_too_early_is_412(api, config):
 @pytest.mark.gen_test
 async def test_start_while_stopping_is_412(box):
     """A stopping machine cannot be started until it has stopped."""
-    async with box.ssh() as ssh, ssh.create_process("trap '' HUP; echo up; sleep 20") as process:
-        await process.stdout.readline()
+    async with box.running("trap '' HUP; echo up; sleep 20"):
         await box.api("POST", f"{box.path}/stop", {"timeout": "60s"})
         answer = await box.api("POST", f"{box.path}/start")
         text = "failed_precondition: unable to start machine from current state: 'stopping'"
@@ -98,8 +97,7 @@ async def test_destroy_removes_what_the_user_locked(box, state_dir):
 async def test_files_persist_if_asked(box):
     """With rootfs.persist "always" the user's files, the skeleton's changes included, survive stop and start."""
     await box.run("echo mine > file; echo 'export MINE=1' >> .bashrc; rm .profile")
-    await box.stop()
-    await box.start()
+    await box.restart()
     assert await box.run("cat file; tail -n1 .bashrc; ls .profile 2>&1 | wc -l") == "mine\nexport MINE=1\n1\n"
 
 
@@ -109,8 +107,7 @@ async def test_files_are_wiped_by_default(runtime, on):
     """A plain root filesystem is reset between stop and start, as Fly's is; `files` are written again."""
     box = await on(runtime, rootfs={"persist": "never"})
     await box.run("echo mine > file")
-    await box.stop()
-    await box.start()
+    await box.restart()
     assert "file" not in (await box.run("ls -A")).split()
 
 
@@ -122,8 +119,7 @@ async def test_host_key_survives_a_stop(box):
     for _ in range(2):
         async with box.ssh() as connection:
             keys.append(connection.get_server_host_key().export_public_key())
-        await box.stop()
-        await box.start()
+        await box.restart()
     assert keys[0] == keys[1]
 
 
@@ -134,8 +130,7 @@ async def test_files_are_written_with_their_mode(runtime, on, encode):
     box = await on(runtime, files=[{"guest_path": path, "raw_value": encode(b"secret\n"), "mode": 0o600}])
     assert await box.run("cat .config/tool/key; stat -c %a .config/tool/key") == "secret\n600\n"
     await box.run("rm -r .config; mkdir .config")
-    await box.stop()
-    await box.start()
+    await box.restart()
     assert await box.run("cat .config/tool/key") == "secret\n"
 
 
@@ -150,8 +145,7 @@ async def test_planted_symlink_leads_nowhere(runtime, on, encode, tmp_path, link
     box = await on(runtime, files=[file])
     target = outside if link == ".ssh" else outside / "authorized_keys"
     await box.run(f"rm -rf {link} && ln -s {target} {link}")
-    await box.stop()
-    await box.start()
+    await box.restart()
     assert (outside / "authorized_keys").read_text() == "untouched"
     assert await box.run("cat .ssh/authorized_keys") == "# new\n"
 

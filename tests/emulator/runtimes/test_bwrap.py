@@ -14,14 +14,6 @@ from aether.emulator.runtimes.rootfs import Rootfs
 
 
 @pytest.fixture
-def rootfs(tmp_path):
-    """The files of a machine."""
-    rootfs = Rootfs(tmp_path / "rootfs")
-    rootfs.prepare()
-    return rootfs
-
-
-@pytest.fixture
 def elsewhere():
     """A directory a machine can see: it is neither in a home nor in /tmp."""
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:

@@ -77,8 +77,17 @@ esac
 class Engine:
     """The pretended engine of a test."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, environ: pytest.MonkeyPatch) -> None:
         self.path = path
+        self._environ = environ
+
+    def fail(self, *verbs):
+        """Let these commands fail from now on, and no others."""
+        self._environ.setenv("FAKE_FAILS", " ".join(verbs))
+
+    def file(self, box):
+        """Return the path of a file in a machine's container."""
+        return self.path / f"aether-{box.id}/fs/mine"
 
     def calls(self, *wanted):
         lines = (self.path / "calls").read_text().splitlines()
@@ -113,12 +122,34 @@ def engine(nothing_leaks, tmp_path, monkeypatch, name):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setenv("FAKE_ENGINE", str(path))
-    monkeypatch.setenv("FAKE_FAILS", "")
-    return Engine(path)
+    engine = Engine(path, monkeypatch)
+    engine.fail()
+    return engine
 
 
 async def exit_event(box):
     return (await box.read())["events"][0]["request"]["exit_event"]
+
+
+async def start_in_vain(box):
+    """Start a machine whose container does not start."""
+    await box.api("POST", f"{box.path}/start")
+    await box.wait("stopped")
+
+
+async def update(box, config, state):
+    """Give a machine another variable, and wait for a state."""
+    box.record = (await box.api("POST", box.path, {"config": config(env={"GREETING": "hello"})})).body
+    await box.wait(state)
+
+
+async def update_in_vain(engine, box, config, verb):
+    """Update a stopped machine that has a file while the engine fails in a command, and try to start it."""
+    engine.file(box).touch()
+    await box.stop()
+    engine.fail(verb)
+    await update(box, config, "stopped")
+    await start_in_vain(box)
 
 
 @pytest.mark.gen_test
@@ -169,12 +200,12 @@ async def test_init_takes_the_place_of_the_images_command(engine, name, on, init
 async def test_a_stopped_machine_keeps_its_container(engine, name, on):
     """And so its files; SIGTERM ends it in good order."""
     box = await on(name)
-    (engine.path / f"aether-{box.id}/fs/mine").touch()
+    engine.file(box).touch()
     await box.stop()
     event = await exit_event(box)
     assert (event["exit_code"], event["requested_stop"], event["oom_killed"]) == (0, True, False)
     await box.start()
-    assert (engine.path / f"aether-{box.id}/fs/mine").exists()
+    assert engine.file(box).exists()
     assert engine.verbs("create", "start") == ["create", "start", "start"]
     assert engine.calls("kill") == [f"kill --signal=SIGTERM aether-{box.id}"]
 
@@ -183,10 +214,9 @@ async def test_a_stopped_machine_keeps_its_container(engine, name, on):
 async def test_what_does_not_persist_is_wiped(engine, name, on):
     """By a stop, as on Fly: the next start has a new container."""
     box = await on(name, rootfs={"persist": "never"})
-    (engine.path / f"aether-{box.id}/fs/mine").touch()
-    await box.stop()
-    await box.start()
-    assert not (engine.path / f"aether-{box.id}/fs/mine").exists()
+    engine.file(box).touch()
+    await box.restart()
+    assert not engine.file(box).exists()
     assert engine.verbs("create", "rm") == ["create", "rm", "create"]
 
 
@@ -194,10 +224,9 @@ async def test_what_does_not_persist_is_wiped(engine, name, on):
 async def test_an_update_keeps_the_files_in_another_container(engine, name, on, config):
     """An image of the machine's own carries them; it goes with the machine."""
     box = await on(name)
-    (engine.path / f"aether-{box.id}/fs/mine").touch()
-    await box.api("POST", box.path, {"config": config(env={"GREETING": "hello"})})
-    await box.wait("started")
-    assert (engine.path / f"aether-{box.id}/fs/mine").exists()
+    engine.file(box).touch()
+    await update(box, config, "started")
+    assert engine.file(box).exists()
     assert "--env=GREETING=hello" in engine.calls("create")[-1].split()
     assert engine.verbs("commit", "create", "rm", "rename") == ["create", "commit", "create", "rm", "rename"]
     await box.api("DELETE", f"{box.path}?force=true")
@@ -206,44 +235,32 @@ async def test_an_update_keeps_the_files_in_another_container(engine, name, on, 
 
 
 @pytest.mark.gen_test
-async def test_an_update_that_fails_loses_no_files(engine, name, on, config, monkeypatch):
+async def test_an_update_that_fails_loses_no_files(engine, name, on, config):
     """The old container is there until the new one is; the next start tries again."""
     box = await on(name)
-    (engine.path / f"aether-{box.id}/fs/mine").touch()
-    await box.stop()
-    monkeypatch.setenv("FAKE_FAILS", "create")
-    await box.api("POST", box.path, {"config": config(env={"GREETING": "hello"})})
-    await box.wait("stopped")
-    await box.api("POST", f"{box.path}/start")
-    await box.wait("stopped")
+    await update_in_vain(engine, box, config, "create")
     assert "create is out of order" in (await exit_event(box))["error"]
-    monkeypatch.setenv("FAKE_FAILS", "")
+    engine.fail()
     await box.start()
-    assert (engine.path / f"aether-{box.id}/fs/mine").exists()
+    assert engine.file(box).exists()
 
 
 @pytest.mark.parametrize("is_killed", [False, True])
 @pytest.mark.gen_test
 async def test_an_update_that_is_cut_off_at_its_last_step_loses_no_files(
-    engine, name, on, config, monkeypatch, open_emulator, open_api, is_killed
+    engine, name, on, config, open_emulator, open_api, is_killed
 ):
     """The old container is gone, the new one has not its name yet: by the next start or the next emulator it has."""
     box = await on(name)
-    (engine.path / f"aether-{box.id}/fs/mine").touch()
-    await box.stop()
-    monkeypatch.setenv("FAKE_FAILS", "rename")
-    await box.api("POST", box.path, {"config": config(env={"GREETING": "hello"})})
-    await box.wait("stopped")
-    await box.api("POST", f"{box.path}/start")
-    await box.wait("stopped")
+    await update_in_vain(engine, box, config, "rename")
     assert not (engine.path / f"aether-{box.id}").exists()
     if is_killed:
         await box.emulator.stop()
-    monkeypatch.setenv("FAKE_FAILS", "")
+    engine.fail()
     if is_killed:
         box.api = open_api((await open_emulator(name)).url)
     await box.start()
-    assert (engine.path / f"aether-{box.id}/fs/mine").exists()
+    assert engine.file(box).exists()
     assert not (engine.path / f"aether-{box.id}-new").exists()
 
 
@@ -310,9 +327,9 @@ async def test_an_engine_that_is_not_there_is_said_so(engine, name, open_emulato
 
 
 @pytest.mark.gen_test
-async def test_an_engine_that_does_not_work_is_said_so(engine, name, open_emulator, monkeypatch):
+async def test_an_engine_that_does_not_work_is_said_so(engine, name, open_emulator):
     """In its own words."""
-    monkeypatch.setenv("FAKE_FAILS", "ps")
+    engine.fail("ps")
     with pytest.raises(EmulatorError, match=rf"{name} does not work here: Error: ps is out of order; .*{name} info"):
         await open_emulator(name)
 
@@ -333,36 +350,34 @@ async def test_a_container_that_was_removed_is_created_again(engine, name, on):
     box = await on(name)
     await box.stop()
     shutil.rmtree(engine.path / f"aether-{box.id}")
-    await box.api("POST", f"{box.path}/start")
-    await box.wait("stopped")
+    await start_in_vain(box)
     assert (await exit_event(box))["error"]
     await box.start()
 
 
 @pytest.mark.logs_warnings
 @pytest.mark.gen_test
-async def test_a_container_that_cannot_be_removed_is_in_the_log(engine, name, on, monkeypatch, caplog):
+async def test_a_container_that_cannot_be_removed_is_in_the_log(engine, name, on, caplog):
     """The machine is gone all the same; a later emulator tries again."""
     box = await on(name)
-    monkeypatch.setenv("FAKE_FAILS", "rm")
+    engine.fail("rm")
     await box.api("DELETE", f"{box.path}?force=true")
     await box.wait("destroyed")
     assert f"machine {box.id}: its container could not be removed: Error: rm is out of order" in caplog.text
 
 
 @pytest.mark.gen_test
-async def test_an_engine_that_dies_stops_the_machine(engine, name, on, monkeypatch):
+async def test_an_engine_that_dies_stops_the_machine(engine, name, on):
     """It says so, and can be started again when the engine is back, with its files."""
     box = await on(name)
-    (engine.path / f"aether-{box.id}/fs/mine").touch()
+    engine.file(box).touch()
     await box.stop()
-    monkeypatch.setenv("FAKE_FAILS", "start ps")
-    await box.api("POST", f"{box.path}/start")
-    await box.wait("stopped")
+    engine.fail("start", "ps")
+    await start_in_vain(box)
     assert "start is out of order" in (await exit_event(box))["error"]
-    monkeypatch.setenv("FAKE_FAILS", "")
+    engine.fail()
     await box.start()
-    assert (engine.path / f"aether-{box.id}/fs/mine").exists()
+    assert engine.file(box).exists()
 
 
 @pytest.mark.parametrize(
@@ -402,13 +417,11 @@ async def test_a_real_container_is_wiped_or_kept_as_fly_would(runtime, on, confi
     """A stop wipes a plain file system, no update a persistent one; what is not the user's home, too."""
     plain = await on(runtime, rootfs={"persist": "never"})
     await plain.run("touch mine; sudo touch /etc/mine")
-    await plain.stop()
-    await plain.start()
+    await plain.restart()
     assert "mine" not in await plain.run("ls -A . /etc")
     kept = await on_same(plain, config())
     await kept.run("touch mine; sudo touch /etc/mine")
-    kept.record = (await kept.api("POST", kept.path, {"config": config(env={"GREETING": "hello"})})).body
-    await kept.wait("started")
+    await update(kept, config, "started")
     assert await kept.run("ls mine /etc/mine; echo $GREETING") == "/etc/mine\nmine\nhello\n"
 
 
@@ -427,8 +440,7 @@ async def test_a_real_container_ends_well_and_leaves_nothing(runtime, on, config
     box = await on(runtime)
     await box.stop()
     assert (await exit_event(box))["exit_code"] == 0
-    await box.api("POST", box.path, {"config": config(env={"A": "1"})})
-    await box.wait("stopped")
+    await update(box, config, "stopped")
     await box.start()
     await box.api("DELETE", f"{box.path}?force=true")
     await box.wait("destroyed")

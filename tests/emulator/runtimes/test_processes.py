@@ -38,8 +38,7 @@ async def test_stop_kills_everything(box, marker, sleepers):
 async def test_destroy_kills_everything(box, marker, sleepers):
     """A forced destroy does not wait for shells that ignore SIGHUP."""
     await box.run(STRAYS.format(marker))
-    async with box.ssh() as ssh, ssh.create_process(f"trap '' HUP TERM; echo up; sleep {marker}; sleep 9") as process:
-        await process.stdout.readline()
+    async with box.running(f"trap '' HUP TERM; echo up; sleep {marker}; sleep 9"):
         await box.api("DELETE", f"{box.path}?force=true")
         await box.wait("destroyed")
     assert sleepers(marker) == []
@@ -47,27 +46,23 @@ async def test_destroy_kills_everything(box, marker, sleepers):
 
 @processes
 @pytest.mark.gen_test
-async def test_stop_gives_shells_their_time(box):
-    """A shell may finish its work within the grace period after SIGHUP."""
-    async with box.ssh() as ssh:
-        command = "trap 'sleep 0.3; echo done > file; exit' HUP; echo up; while :; do sleep 0.05; done"
-        async with ssh.create_process(command) as process:
-            await process.stdout.readline()
-            await box.stop()
-    await box.start()
-    assert await box.run("cat file") == "done\n"
+async def test_stop_does_not_wait_longer_than_the_grace(runtime, on):
+    """A shell that ignores SIGHUP is killed after `stop_config.timeout`."""
+    box = await on(runtime, stop_config={"timeout": "200ms"})
+    async with box.running("trap '' HUP; echo up; sleep 1000"):
+        started_at = asyncio.get_running_loop().time()
+        await box.stop()
+    assert asyncio.get_running_loop().time() - started_at >= 0.2
 
 
 @processes
 @pytest.mark.gen_test
-async def test_stop_does_not_wait_longer_than_the_grace(runtime, on):
-    """A shell that ignores SIGHUP is killed after `stop_config.timeout`."""
-    box = await on(runtime, stop_config={"timeout": "200ms"})
-    async with box.ssh() as ssh, ssh.create_process("trap '' HUP; echo up; sleep 1000") as process:
-        await process.stdout.readline()
-        started_at = asyncio.get_running_loop().time()
+async def test_stop_gives_shells_their_time(box):
+    """A shell may finish its work within the grace period after SIGHUP."""
+    async with box.running("trap 'sleep 0.3; echo done > file; exit' HUP; echo up; while :; do sleep 0.05; done"):
         await box.stop()
-    assert asyncio.get_running_loop().time() - started_at >= 0.2
+    await box.start()
+    assert await box.run("cat file") == "done\n"
 
 
 @processes

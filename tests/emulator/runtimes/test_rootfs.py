@@ -19,14 +19,6 @@ base = Path(sys.argv[1])
 
 
 @pytest.fixture
-def rootfs(tmp_path):
-    """A root filesystem that was prepared once."""
-    rootfs = Rootfs(tmp_path / "rootfs")
-    rootfs.prepare()
-    return rootfs
-
-
-@pytest.fixture
 def outside(tmp_path):
     """A directory the machine has no business in, with one file."""
     directory = tmp_path / "outside"
