@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 from tornado.httpserver import HTTPServer
@@ -26,8 +27,22 @@ STOP_TIMEOUT_S = 20.0
 DESCRIPTORS = 65536
 GC_THRESHOLD = 20_000  # new objects before a collection; Python's 700 are less than twenty keys
 TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-JSON_KEYS = ("asctime", "levelname", "name", "message")
+JSON_KEYS = ("time", "level", "logger", "message", "exception")
 log = logging.getLogger("aether.server")
+
+
+class LogFormatter(JsonFormatter):
+    """One JSON object a line, for log collectors; of a record only what JSON_KEYS names."""
+
+    def __init__(self) -> None:
+        names = {"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "exception"}
+        formats = " ".join(f"%({key})s" for key in ("asctime", "levelname", "name", "message"))
+        super().__init__(formats, datefmt="%Y-%m-%dT%H:%M:%SZ", rename_fields=names, json_ensure_ascii=False)
+        self.converter = time.gmtime
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """Leave out what libraries attach to their records, such as asyncssh its packets."""
+        return {key: log_data[key] for key in JSON_KEYS if key in log_data}
 
 
 def main() -> None:
@@ -85,7 +100,9 @@ async def _stop_in_time(server: HTTPServer, aether: Aether) -> int:
     try:
         await asyncio.wait_for(stop(server, aether), STOP_TIMEOUT_S)
     except TimeoutError:
-        return _complain(f"did not stop within {STOP_TIMEOUT_S:.0f} s; local machines die with the server", 1)
+        return _complain(
+            f"did not stop within {STOP_TIMEOUT_S:.0f} s; local machines are killed when the server exits", 1
+        )
     return 0
 
 
@@ -125,20 +142,10 @@ def _allow_descriptors() -> None:
 
 def _configure_log(log_format: str) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(_json_formatter() if log_format == "json" else logging.Formatter(TEXT_FORMAT))
+    handler.setFormatter(LogFormatter() if log_format == "json" else logging.Formatter(TEXT_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     logging.getLogger("tornado.access").setLevel(logging.ERROR)  # a client's mistake is told to the client
-
-
-def _json_formatter() -> logging.Formatter:
-    """Return a formatter that makes one JSON object a line, for log collectors."""
-    names = {"asctime": "time", "levelname": "level", "name": "logger", "exc_info": "exception"}
-    formatter = JsonFormatter(
-        list(JSON_KEYS), rename_fields=names, datefmt="%Y-%m-%dT%H:%M:%SZ", json_ensure_ascii=False
-    )
-    formatter.converter = time.gmtime
-    return formatter
 
 
 def _complain(text: str, status: int) -> int:

@@ -113,7 +113,7 @@ class Machine:
         self.last_activity_at = now
 
     def note_output(self, now: float) -> None:
-        """Record output as activity, if there was input within OUTPUT_COUNTS_S: else `top` would bill for ever."""
+        """Record output as activity, if there was input within OUTPUT_COUNTS_S, so not `top` alone."""
         if now - self.last_input_at <= OUTPUT_COUNTS_S:
             self.last_activity_at = now
 

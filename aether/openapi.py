@@ -91,7 +91,7 @@ def _paths() -> dict[str, Any]:
             ],
             "get": _call("Open a terminal: upgrades to a WebSocket", 101, None, 400),
         },
-        "/healthz": {"get": _call("Whether the server lives", 200, {"type": "object"})},
+        "/healthz": {"get": _call("Whether the server is running", 200, {"type": "object"})},
         "/readyz": {"get": _call("Whether it serves machines", 200, {"type": "object"}, 503)},
         "/metrics": {"get": _call("Prometheus metrics", 200, None)},
         "/openapi.json": {"get": _call("This document", 200, {"type": "object"})},

@@ -48,7 +48,7 @@ time_to_banner() {
 
 # Run a command as a user does: over SSH, with the key the machine was created with.
 login() {
-  "$engine" exec "$container" ssh -F none -p 2222 -i /root/born_key -o BatchMode=yes -o LogLevel=ERROR \
+  "$engine" exec "$container" ssh -F none -p 2222 -i /root/host_key -o BatchMode=yes -o LogLevel=ERROR \
     -o StrictHostKeyChecking=accept-new coder@127.0.0.1 "$1"
 }
 
@@ -68,11 +68,11 @@ ssh-keygen -q -t ed25519 -N '' -C try-image -f "$work/key"
 container="aether-try-$$-$RANDOM" # known before it is made, so that it is removed whenever this is interrupted
 "$engine" create --name "$container" "$image" >/dev/null
 "$engine" cp "$work/key.pub" "$container:/etc/ssh/authorized_keys.d/coder"
-"$engine" cp "$work/key" "$container:/root/born_key"
+"$engine" cp "$work/key" "$container:/root/host_key"
 "$engine" start "$container" >/dev/null
 banner="$(await_banner)"
 say "sshd answers" "$banner"
-"$engine" exec "$container" chown 0:0 /root/born_key /etc/ssh/authorized_keys.d/coder
+"$engine" exec "$container" chown 0:0 /root/host_key /etc/ssh/authorized_keys.d/coder
 
 took="$(time_to_banner)"
 say "from start to banner" "$took"

@@ -33,8 +33,18 @@ OUTSIDE = frozenset(
 OUTSIDE_FIXTURES = frozenset(
     {
         *("aether", "boot", "connect", "emulate", "emulator", "engine", "flooded", "http_server", "install"),
-        *("machine_image", "make_pool", "need", "open_emulator", "run", "runtime", "scripted_client", "server"),
-        *("sharing", "spawn_emulator", "ssh", "world"),
+        *(
+            "machine_image",
+            "make_pool",
+            "need",
+            "open_emulator",
+            "run",
+            "runtime",
+            "scripted_client",
+            "serve",
+            "server",
+        ),
+        *("serve", "sharing", "spawn_emulator", "ssh", "world"),
     }
 )
 """What starts processes or opens sockets for its test; a test that does so itself is marked `outside`."""

@@ -1,4 +1,4 @@
-"""app: the program as a whole, from settings to a closed door."""
+"""app: the program as a whole, from the settings to the stop."""
 
 import asyncssh
 import pytest

@@ -311,7 +311,7 @@ def test_a_token_that_no_server_got_can_be_found_and_ended(fly):
 
 
 def test_a_second_computer_cannot_lock_the_machines_by_a_new_key(again):
-    """Machines that exist open to the key that they were born with."""
+    """Machines that exist open to the key that they were created with."""
     shutil.rmtree(again.keys)
     assert again.deploy(*SERVER) == 1
     assert "AETHER_SSH_PRIVATE_KEY_FILE" in again.output

@@ -239,7 +239,7 @@ def front(request, start):
 
 @pytest.mark.gen_test
 async def test_without_the_password_there_is_nothing(front):
-    """Neither pages nor calls nor terminals: aether itself would let everybody in."""
+    """Neither pages nor calls nor terminals: aether itself has no log-in."""
     for password in (None, "guessed"):
         for path in ("/", "/terminal.html", "/machines", "/readyz"):
             assert (await front.get(path, password=password)).code == 401

@@ -75,7 +75,7 @@ class Machine:
         self._make_files(host_key, user_key)
 
     def _make_files(self, host_key, user_key):
-        """Lay out what the Dockerfile makes and what Fly writes at birth."""
+        """Lay out what the Dockerfile makes and what Fly writes at the creation."""
         for name in ("ssh/authorized_keys.d", "home/coder/.ssh", "profile.d"):
             (self.path / name).mkdir(parents=True)
         shutil.copy(BASE / "sshd_config", self.path / "ssh")
@@ -188,7 +188,7 @@ def terminal(link):
 
 @pytest.mark.gen_test
 async def test_a_terminal_with_the_prompt_of_the_prd(machine, terminal):
-    """Login with the key the machine was born with, as `coder` at home, and a PTY."""
+    """Login with the key the machine was created with, as `coder` at home, and a PTY."""
     machine.start()
     screen = await terminal()
     assert await screen.run("whoami; pwd; tty; echo $TERM $SHELL") == (
@@ -453,11 +453,11 @@ async def test_without_a_host_key_one_is_made_that_stays(machine):
     assert oct(machine.host_key_path.stat().st_mode & 0o777) == "0o600"
 
 
-@pytest.mark.parametrize("is_born_with_key", [True, False])
+@pytest.mark.parametrize("is_created_with_key", [True, False])
 @pytest.mark.gen_test
-async def test_the_time_from_start_to_banner_is_printed(machine, capsys, is_born_with_key):
+async def test_the_time_from_start_to_banner_is_printed(machine, capsys, is_created_with_key):
     """What a cold start has to wait for; a figure, not a limit."""
-    if not is_born_with_key:
+    if not is_created_with_key:
         machine.host_key_path.unlink()
     started_at = time.perf_counter()
     machine.start()
@@ -465,7 +465,7 @@ async def test_the_time_from_start_to_banner_is_printed(machine, capsys, is_born
     took_ms = (time.perf_counter() - started_at) * 1000
     with capsys.disabled():
         sys.stdout.write(
-            f"\nmachine: {took_ms:.0f} ms to the banner, host key {'there' if is_born_with_key else 'made'}\n"
+            f"\nmachine: {took_ms:.0f} ms to the banner, host key {'there' if is_created_with_key else 'made'}\n"
         )
 
 

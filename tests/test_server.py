@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import re
 import signal
@@ -89,7 +90,7 @@ def ask(io_loop):
 
 @pytest.fixture
 def base_url():
-    """MachineTerminals here are told the URL by each program."""
+    """Programs that run in a terminal are told the URL by each program."""
     return ""
 
 
@@ -370,4 +371,19 @@ async def test_the_log_can_be_json(run, ask):
     _, log = await server.end()
     lines = [json.loads(line) for line in log.splitlines()]
     assert any("created" in line["message"] for line in lines)
-    assert all(set(line) >= {"time", "level", "logger", "message"} for line in lines)
+    assert all(set(line) == {"time", "level", "logger", "message"} for line in lines)
+    assert all(re.fullmatch(r"[0-9-]{10}T[0-9:]{8}Z", line["time"]) for line in lines)
+
+
+def test_a_record_in_json_has_its_exception_and_nothing_that_a_library_attached():
+    """asyncssh attaches the packet, which may be what a user typed."""
+    record = logging.LogRecord("asyncssh", logging.ERROR, "", 0, "lost %s", ("it",), None)
+    record.packet = b"typed"
+    try:
+        raise OSError("gone")
+    except OSError:
+        record.exc_info = sys.exc_info()
+    line = json.loads(program.LogFormatter().format(record))
+    assert set(line) == {"time", "level", "logger", "message", "exception"}
+    assert line["message"] == "lost it"
+    assert line["exception"].endswith("OSError: gone")

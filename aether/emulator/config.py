@@ -24,11 +24,11 @@ def check_config(config: Json) -> Json:
     grace_s(config.get("stop_config", {}).get("timeout"))
     ssh_port(config)
     guest = {"cpu_kind": "shared", "cpus": 1, "memory_mb": 256, **config.get("guest", {})}
-    _check_guest(guest)
+    _check_size(guest)
     return {"env": {}, "init": {}, **config, "guest": guest}
 
 
-def _check_guest(guest: Json) -> None:
+def _check_size(guest: Json) -> None:
     """Accept only the sizes that Fly offers (fly.io docs, Machines API: guest)."""
     kind, cpus, memory_mb = guest["cpu_kind"], guest["cpus"], guest["memory_mb"]
     limits = {"shared": (256, 256, 2048), "performance": (1024, 2048, 8192)}

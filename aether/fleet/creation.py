@@ -111,7 +111,7 @@ class MachineCreation:
         aether_id = fly.metadata.get(template.META_ID, "")
         if not is_original(fly) or aether_id in self._under_way:
             return False
-        if aether_id in self._tombstones:
+        if self._tombstones.has_failed(aether_id):
             return True
         is_sealed = hmac.compare_digest(fly.metadata.get(template.META_PENDING, "").encode(), self._seal(aether_id))
         is_unused = template.META_LAST_ACTIVITY not in fly.metadata
@@ -132,7 +132,7 @@ class MachineCreation:
         try:
             fly = await self._create_at_fly(machine, host_key.private)
         except AetherError:
-            self._tombstones.add(machine.id)  # it may have been made all the same
+            self._tombstones.add_failed(machine.id)  # it may have been made all the same
             raise
         finally:
             self._under_way.discard(machine.id)

@@ -99,7 +99,7 @@ class MachineLifecycle:
             raise
 
     async def close(self, error: AetherError) -> None:
-        """Let go of the machine without touching it: end terminals with `error`, the connections and all tasks."""
+        """Stop managing the machine, which goes on at Fly: end terminals with `error`, connections and tasks."""
         for task in (self._driver, self._destroying):
             if task is not None:
                 task.cancel()
@@ -150,7 +150,7 @@ class MachineLifecycle:
             self._heading = STOPPED
             await self._note_stopped(fly, state)
         elif state is RUNNING and self.machine.set_address(fly.instance_id, fly.private_ip):
-            await self.terminals.end(SshError("the machine has moved to another host; reconnect for a new session"))
+            await self.terminals.end(SshError("the machine has moved to another host; reconnect for a new shell"))
 
     async def _note_stopped(self, fly: FlyMachine, state: MachineState) -> None:
         self.status.stopped_by = fly.why_stopped()

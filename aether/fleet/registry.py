@@ -43,8 +43,8 @@ class Fleet:
         self._is_closing = False
 
     def lifecycles(self) -> list[MachineLifecycle]:
-        """Return what drives each machine."""
-        return [*self._machines.values()]
+        """Return what drives each machine, oldest first."""
+        return sorted(self._machines.values(), key=lambda known: known.machine.created_at)
 
     def find(self, machine_id: str) -> MachineLifecycle | None:
         """Return what drives a machine, None if there is no such machine."""
@@ -52,7 +52,7 @@ class Fleet:
 
     def list(self) -> list[Machine]:
         """Return all machines, oldest first."""
-        return sorted((known.machine for known in self._machines.values()), key=lambda machine: machine.created_at)
+        return [known.machine for known in self.lifecycles()]
 
     def get(self, machine_id: str) -> Machine:
         """Return one machine; raise MachineNotFound."""
@@ -102,13 +102,13 @@ class Fleet:
         self.refuse_if_closing()
         lifecycle = self._get(machine_id)
         await lifecycle.destroy()
-        self._tombstones.add(lifecycle.machine.fly_machine_id)
+        self._tombstones.add_destroyed(lifecycle.machine.fly_machine_id)
         self.forget(machine_id)
         log.info("machine %s destroyed", machine_id)
 
     def has_destroyed(self, fly_id: str) -> bool:
         """Return whether a Fly machine was one of ours that was destroyed, though a list may still show it."""
-        return fly_id in self._tombstones
+        return self._tombstones.has_destroyed(fly_id)
 
     def forget(self, machine_id: str) -> None:
         """Drop a machine that is gone."""
@@ -125,7 +125,7 @@ class Fleet:
         return lifecycle.terminals.open(client, query)
 
     async def close(self) -> None:
-        """Let go of all machines without touching them; terminals close with "service restart"."""
+        """Stop managing all machines, which go on at Fly; terminals close with "service restart"."""
         self._is_closing = True
         await self._creation.close()  # callers that wait for a machine get their answer
         error = ShuttingDown("The server restarts.")

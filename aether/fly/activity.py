@@ -19,8 +19,8 @@ PUBLISH_EVERY_S = 60.0
 class ActivityPublisher:
     """One machine's activity.
 
-    It is published when it begins anew, and then at most once in PUBLISH_EVERY_S: so far another server over the same
-    machines, which reads it before it stops one, can be wrong.
+    It is published when it begins anew, and then at most once in PUBLISH_EVERY_S: what another server over the same
+    machines reads, before it stops one, is at most so old.
     """
 
     def __init__(self, machine: Machine, operations: Operations, clock: Callable[[], float] = time.time) -> None:
@@ -56,7 +56,9 @@ class ActivityPublisher:
     async def refresh(self) -> None:
         """Read what other servers have published; raise ProviderError where that is unknown."""
         fly = await self._operations.get(self._machine.fly_machine_id)
-        if fly is None or not fly.is_reachable:
+        if fly is None:
+            raise ProviderError("the machine is gone from Fly")
+        if not fly.is_reachable:
             raise ProviderError("Fly does not reach the machine's host, so whether it is used elsewhere is unknown")
         self.take(fly)
 

@@ -1,4 +1,4 @@
-"""Fly's answers: the machine as Fly tells it, and refusals as errors; untrusted, so a schema comes first.
+"""Fly's answers: the machine as Fly's API returns it, and refusals as errors; untrusted, so a schema comes first.
 
 Sources: Fly docs "Machines API" for the shapes; recorded answers for the forms of errors.
 """
@@ -45,7 +45,7 @@ _MACHINE = Draft202012Validator(
 
 @dataclass(frozen=True)
 class FlyMachine:
-    """A machine as Fly tells it; attributes have Fly's names."""
+    """A machine as Fly's API returns it; attributes have Fly's names."""
 
     id: str
     name: str

@@ -70,9 +70,10 @@ class MachineTemplate:
         `rootfs.persist` keeps the user's files over a stop: a plain root file system is wiped by it.
         `restart.policy` "no" lets a stop be a stop.
         """
+        size = machine.size
         return {
             "image": machine.image,
-            "guest": vars(machine.size).copy(),
+            "guest": {"cpu_kind": size.cpu_kind, "cpus": size.cpus, "memory_mb": size.memory_mb},
             "services": self.network.services(machine.ssh_port),
             "files": self._files(host_private_key),
             "rootfs": {"persist": "always", "size_gb": self.rootfs_gb},

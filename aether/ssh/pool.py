@@ -109,7 +109,7 @@ class ConnectionPool:
             await connection.wait_closed()
 
     async def _connect(self, deadline: float) -> asyncssh.SSHClientConnection:
-        pause_s, reason = 0.02, "others waited for it, too"
+        pause_s, reason = 0.02, "other terminals were connecting at the same time"
         while self._clock() + pause_s < deadline:
             try:
                 return await self._attempt(min(self._attempt_timeout_s, deadline - self._clock()))

@@ -40,12 +40,12 @@ class Attachment:
     """One client and its credit.
 
     Args:
-        typing: where keys are noted, for all terminals of a machine.
+        priority: where keys are noted, for all terminals of a machine.
     """
 
-    def __init__(self, client: Client, typing: TypingPriority) -> None:
+    def __init__(self, client: Client, priority: TypingPriority) -> None:
         self.client = client
-        self._typing = typing
+        self._priority = priority
         self._key = object()  # stands for this terminal there, and keeps nothing alive
         self._pause: asyncio.TimerHandle | None = None
         self._utf8 = Utf8()
@@ -91,7 +91,7 @@ class Attachment:
 
     def typed(self) -> None:
         """Note that the user typed: the machine's other terminals are slowed for it."""
-        self._typing.note(self._key, self._loop.time())
+        self._priority.note(self._key, self._loop.time())
 
     def acknowledged(self, size: int) -> None:
         """Note that the client has drawn `size` more bytes of UTF-8; after the first call only this counts as drawn."""
@@ -172,7 +172,7 @@ class Attachment:
         most = max(MAX_UNSENT_BYTES - self.unsent_bytes, 0) // LONGEST_ESCAPE
         grant = self.credit.take_grant(most)
         self.window.grant(grant)
-        if grant and (pause_s := self._typing.pause_s(self._key, grant, self._loop.time())):
+        if grant and (pause_s := self._priority.pause_s(self._key, grant, self._loop.time())):
             self._pause = self._loop.call_later(pause_s, self._go_on)
 
     def _go_on(self) -> None:

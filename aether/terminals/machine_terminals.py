@@ -30,7 +30,7 @@ class MachineTerminals:
         self.pool = pool
         self._pause = pause
         self._terminals: set[Terminal] = set()
-        self._typing = TypingPriority()
+        self._priority = TypingPriority()
 
     def __len__(self) -> int:
         """Return how many are open or opening."""
@@ -43,7 +43,7 @@ class MachineTerminals:
     def open(self, client: Client, query: TerminalQuery) -> Terminal:
         """Return a terminal whose shell opens once the machine runs."""
         forget = self._terminals.discard
-        terminal = Terminal(client, query, self._machine, self.pool, self._typing, forget, self._pause)
+        terminal = Terminal(client, query, self._machine, self.pool, self._priority, forget, self._pause)
         self._terminals.add(terminal)
         terminal.open()
         return terminal

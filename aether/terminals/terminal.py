@@ -60,7 +60,7 @@ class Terminal:
         query: the first size, and whether the client has lost an earlier shell.
         machine: where the shell runs.
         pool: the machine's SSH connections.
-        typing: who types on the machine, for all its terminals.
+        priority: who types on the machine, for all its terminals.
         on_end: called once, when the terminal is over.
         pause: how to wait between two questions to the provider.
     """
@@ -71,7 +71,7 @@ class Terminal:
         query: TerminalQuery,
         machine: TerminalMachine,
         pool: ConnectionPool,
-        typing: TypingPriority,
+        priority: TypingPriority,
         on_end: Callable[["Terminal"], None],
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -80,7 +80,7 @@ class Terminal:
         self._is_reconnect = query.is_reconnect
         self._on_end = on_end
         self._pause = pause
-        self.attachment = Attachment(client, typing)
+        self.attachment = Attachment(client, priority)
         self.shell = ShellSession(query.size, machine.activity, self.attachment, self)
         self._task: asyncio.Task[None] | None = None  # opens the shell, later finds out why it is gone
         self._is_lost = False  # the channel closed while that task ran
@@ -131,7 +131,7 @@ class Terminal:
         try:
             await self._machine.until_running()
             size = self.shell.size
-            await self._pool.open_shell(lambda: self.shell, Pty(size.cols, size.rows, START_WINDOW_BYTES))
+            await self._pool.open_shell(self._begin, Pty(size.cols, size.rows, START_WINDOW_BYTES))
             if self._is_lost:
                 await self._end_lost()
         except MachineNotRunning as error:
@@ -142,10 +142,15 @@ class Terminal:
             log.exception("a terminal could not be opened")
             self.end(AetherError("the server failed to open a terminal; its log says why"))
 
+    def _begin(self) -> ShellSession:
+        """Return the session of a channel that was opened just now."""
+        self._is_lost = False
+        return self.shell
+
     # From the shell.
 
     def shell_started(self) -> None:
-        """Tell the client; a shell that writes nothing yet is one, too: from now on keys reach it."""
+        """Tell the client, even if the shell writes nothing yet, that input now reaches it."""
         self.attachment.announce(self._is_reconnect)
 
     def shell_closed(self) -> None:
@@ -162,7 +167,7 @@ class Terminal:
         """End a terminal whose shell was killed or whose connection broke, perhaps because its machine stopped."""
         error = await self._diagnose()
         if error is None and not self.shell.exit_reason:
-            error = SshError("the connection to the machine was lost; reconnect for a new session")
+            error = SshError("the connection to the machine was lost; reconnect for a new shell")
         self.end(error, self.shell.exit_reason)
 
     async def _diagnose(self) -> AetherError | None:

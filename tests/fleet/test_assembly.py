@@ -49,7 +49,7 @@ async def test_what_the_fleet_destroyed_is_known_to_what_compares_it_with_fly(as
     machine = await assembly.fleet.create(SPEC)
     stale = emulator.faults.inject("stale-list")
     await assembly.fleet.destroy(machine.id)
-    assert machine.fly_machine_id in assembly.tombstones
+    assert assembly.tombstones.has_destroyed(machine.fly_machine_id)
     await assembly.reconciler.reconcile()
     assert assembly.fleet.list() == []
     assert stale not in emulator.faults.active

@@ -153,7 +153,7 @@ async def test_what_a_failed_create_left_behind_is_destroyed(aether, running):
     """The user was told it failed: nothing may bill."""
     made = await running()
     aether.fleet.forget(made.id)
-    aether.assembly.tombstones.add(made.id)
+    aether.assembly.tombstones.add_failed(made.id)
     await aether.reconciler.reconcile()
     await aether.client.wait(made.fly_machine_id, "destroyed", 30)
     assert aether.fleet.list() == []
@@ -175,14 +175,21 @@ async def test_a_stale_list_does_not_bring_back_what_we_destroyed(aether, runnin
 
 
 @pytest.mark.gen_test
-async def test_a_machine_in_the_middle_of_its_creation_is_not_adopted(aether, eventually):
-    """It is adopted by the very call that creates it."""
-    aether.emulator.faults.inject("hang", action="metadata", times=1)
+async def test_a_machine_in_the_middle_of_its_creation_is_not_adopted(aether):
+    """It is adopted by the very call that creates it, also when its mark is off already."""
+    is_off, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def set_metadata(fly_id, key, value):
+        await FlyClient.set_metadata(aether.client, fly_id, key, value)
+        is_off.set()
+        await may_answer.wait()
+
+    aether.client.instead["set_metadata"] = set_metadata
     creating = asyncio.ensure_future(aether.fleet.create(SPEC))
-    await eventually(lambda: aether.emulator.faults.hanging == 1)
+    await is_off.wait()
     await aether.reconciler.reconcile()
     assert aether.fleet.list() == []
-    aether.emulator.faults.clear()
+    may_answer.set()
     assert [await creating] == aether.fleet.list()
 
 

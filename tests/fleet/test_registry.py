@@ -13,7 +13,7 @@ SPEC = MachineSpec(name="box", region=None, size=MachineSize("shared", 1, 512))
 
 
 @pytest.mark.gen_test
-async def test_a_machine_is_born_with_what_the_config_says(aether):
+async def test_a_machine_is_created_with_what_the_config_says(aether):
     """Name, metadata and a file system that survives a stop are at the provider."""
     machine = await aether.fleet.create(SPEC)
     fly = await aether.client.get(machine.fly_machine_id)

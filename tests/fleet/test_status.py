@@ -1,4 +1,4 @@
-"""status: a state changes in one place, and those who wait for that hear of it."""
+"""status: a state changes in one place, which wakes all that wait for it."""
 
 import asyncio
 

@@ -160,7 +160,7 @@ async def test_files_are_there_again_after_stop_and_start(machine, at_prompt, ca
 
 @pytest.mark.gen_test
 async def test_a_delete_closes_the_terminal_with_4404(machine, at_prompt, call):
-    """MachineTerminals close before the machine goes."""
+    """Terminals close before the machine goes."""
     box = await machine()
     tty = await at_prompt(box["id"])
     assert (await call("DELETE", f"/machines/{box['id']}")).code == 204

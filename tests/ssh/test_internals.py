@@ -6,6 +6,9 @@ import asyncssh
 import pytest
 
 from aether.ssh import internals
+from aether.ssh.connection import Pty
+from aether.ssh.keys import public_text
+from aether.ssh.pool import ConnectionPool
 from tests.ssh.conftest import OpenServer
 from tests.timelapse import Timelapse
 
@@ -19,6 +22,9 @@ class Echo(asyncssh.SSHServerSession):
         self._channel = chan
 
     def shell_requested(self):
+        return True
+
+    def pty_requested(self, *_):
         return True
 
     def data_received(self, data, datatype):
@@ -127,3 +133,18 @@ async def test_a_window_is_adjusted_by_us_only(tuned):
     assert internals.window_left(channel) == before - 1000
     internals.adjust_window(channel, 500)
     assert internals.window_left(channel) == before - 500
+
+
+@pytest.mark.gen_test
+async def test_the_connections_of_a_pool_are_tuned_and_watched(serve):
+    """Each of the above is true of a machine's own connection; a dead one is noticed after 15 s three times."""
+    port, host_key = await serve(lambda: OpenServer(Echo))
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    pool = ConnectionPool(lambda: ("127.0.0.1", port), "u", key, public_text(host_key))
+    reader = Reader()
+    channel = await pool.open_shell(lambda: reader, Pty(80, 24, 1 << 17))
+    connection = channel.get_connection()
+    assert connection._transport.max_size == internals.READ_BYTES
+    assert (connection._keepalive_interval, connection._keepalive_count_max) == (15, 3)
+    assert await writes_of_a_key(connection, channel, reader) == 1
+    await pool.close()
