@@ -15,7 +15,7 @@ from typing import Any
 
 import platformdirs
 
-from aether.emulator.runtimes.base import WITH_SSH
+from aether.emulator.runtimes.base import AUTO, WITH_SSH
 from aether.errors import InvalidMessage
 from aether.machines import SSH_PORTS, MachineSize
 from aether.messages import check_size
@@ -125,7 +125,7 @@ class Settings:
     )
     emulator_runtime: str = _setting(
         "AETHER_EMULATOR_RUNTIME",
-        "auto",
+        AUTO,
         f"what local machines run in: {', '.join(f'`{info.name}` ({info.description})' for info in WITH_SSH)}",
         _one_of(*(info.name for info in WITH_SSH)),
     )

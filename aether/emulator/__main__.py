@@ -12,7 +12,7 @@ import platformdirs
 from aether.emulator.errors import EmulatorError
 from aether.emulator.faults import KINDS
 from aether.emulator.options import Options
-from aether.emulator.runtimes.base import RUNTIMES
+from aether.emulator.runtimes.base import AUTO, RUNTIMES
 from aether.emulator.server import Emulator
 
 _DELAYS = {
@@ -43,7 +43,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--runtime",
         choices=[info.name for info in RUNTIMES],
-        default="auto",
+        default=AUTO,
         help=f"{'; '.join(f'{info.name}: {info.description}' for info in RUNTIMES)} (default: %(default)s)",
     )
     for name, text in _DELAYS.items():

@@ -22,7 +22,7 @@ from aether.emulator.machine.edge import Edge
 from aether.emulator.machine.life import Host
 from aether.emulator.machine.registry import Machines
 from aether.emulator.options import Options
-from aether.emulator.runtimes.base import FAST, Isolation, Runtime
+from aether.emulator.runtimes.base import AUTO, FAST, Isolation, Runtime
 from aether.emulator.runtimes.choice import choose
 from aether.emulator.runtimes.rootfs import Trash
 
@@ -47,7 +47,7 @@ class Emulator:
         state_dir: Path,
         token: str | None = None,
         port: int = 0,
-        runtime: str = "auto",
+        runtime: str = AUTO,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         options: Options | None = None,

@@ -27,16 +27,17 @@ class RuntimeInfo:
     isolation: Isolation | None
 
 
+AUTO, BWRAP, PLAIN, SSHD = "auto", "bwrap", "plain", "sshd"
+FAST = "fast"  # for tests and measurements: its machines serve no SSH
 RUNTIMES = (
-    RuntimeInfo("auto", "bwrap where it works, else plain", None),
-    RuntimeInfo("bwrap", "processes in namespaces of their own", Isolation.NAMESPACES),
-    RuntimeInfo("plain", "ordinary processes", Isolation.NONE),
-    RuntimeInfo("sshd", "bwrap, with OpenSSH's server", Isolation.NAMESPACES),
+    RuntimeInfo(AUTO, "bwrap where it works, else plain", None),
+    RuntimeInfo(BWRAP, "processes in namespaces of their own", Isolation.NAMESPACES),
+    RuntimeInfo(PLAIN, "ordinary processes", Isolation.NONE),
+    RuntimeInfo(SSHD, "bwrap, with OpenSSH's server", Isolation.NAMESPACES),
     RuntimeInfo("podman", "containers of their image", Isolation.CONTAINER),
     RuntimeInfo("docker", "containers of their image", Isolation.CONTAINER),
-    RuntimeInfo("fast", "states only, without processes", Isolation.NONE),
+    RuntimeInfo(FAST, "states only, without processes", Isolation.NONE),
 )
-FAST = "fast"  # for tests and measurements: its machines serve no SSH
 WITH_SSH = tuple(info for info in RUNTIMES if info.name != FAST)
 ENGINES = tuple(info.name for info in RUNTIMES if info.isolation is Isolation.CONTAINER)
 

@@ -23,15 +23,13 @@ from aether.emulator.config import file_content
 from aether.emulator.errors import Json, RuntimeUnavailable
 from aether.emulator.guest.openssh import SHELL as SSHD_SHELL
 from aether.emulator.runtimes import bwrap
-from aether.emulator.runtimes.base import Isolation
+from aether.emulator.runtimes.base import BWRAP, PLAIN, SSHD, Isolation
 from aether.emulator.runtimes.rootfs import BASH, HOME, Rootfs, Trash
 from aether.emulator.runtimes.supervisor_process import SupervisorProcess, open_control, until_readable
 
 log = logging.getLogger(__name__)
 
-_INHERITED = frozenset(
-    {"PATH", "LANG", "TZ"}
-)  # a machine can read its supervisor's environment: it must have no secret
+_INHERITED = frozenset({"PATH", "LANG", "TZ"})  # no secret: a machine can read its supervisor's environment
 _KILL_ROUNDS = 20
 _KILL_PAUSE_S = 0.02
 
@@ -71,13 +69,13 @@ class ProcessRuntime:
         which: Callable[..., str | None] = shutil.which,
     ) -> "ProcessRuntime":
         """Create the runtime: "auto" uses bubblewrap where it works, "bwrap" and "sshd" need it, "plain" does not."""
-        sshd = _find_sshd(which) if name == "sshd" else None
-        bubblewrap = which("bwrap") if name != "plain" and sys.platform == "linux" else None
+        sshd = _find_sshd(which) if name == SSHD else None
+        bubblewrap = which("bwrap") if name != PLAIN and sys.platform == "linux" else None
         if bubblewrap is not None and not await _works(bubblewrap, state_dir):
             bubblewrap = None
-        if bubblewrap is None and name == "bwrap":
+        if bubblewrap is None and name == BWRAP:
             raise RuntimeUnavailable("bubblewrap (bwrap) does not work here; use the runtime 'plain' or 'auto'")
-        if bubblewrap is None and name == "sshd":
+        if bubblewrap is None and name == SSHD:
             text = "the runtime 'sshd' needs bubblewrap, which is not installed or does not work here"
             raise RuntimeUnavailable(f"{text}; apt-get install bubblewrap, or use the runtime 'plain' or 'auto'")
         return cls(state_dir, bubblewrap, hidden, sshd, python)
