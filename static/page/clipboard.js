@@ -5,7 +5,7 @@ import { showNote } from "./dom.js";
 const MAX_CHARACTERS = 1 << 20;   // of a program's text
 const OFFER_CHARACTERS = 60;      // of it that are shown
 
-// The text that a program wants on the clipboard; "" where there is none. "?" asks for the clipboard's contents: never answered.
+// The text that a program wants on the clipboard; "" where there is none. "?" asks for its contents: never answered.
 export function offeredText(data) {
   const encoded = data.slice(data.indexOf(";") + 1);
   if (encoded === "?") return "";
@@ -19,7 +19,8 @@ export function offeredText(data) {
 
 export function describeOffer(text) {
   const trimmed = text.trim(), start = trimmed.replace(/\s+/g, " ").slice(0, OFFER_CHARACTERS);
-  return `A program in the terminal wants to put text on your clipboard: “${start}${start.length < trimmed.length ? "…" : ""}”`;
+  const more = start.length < trimmed.length ? "…" : "";
+  return `A program in the terminal wants to put text on your clipboard: “${start}${more}”`;
 }
 
 export class Clipboard {

@@ -24,7 +24,7 @@ const isMac = /^(Mac|iP)/.test(navigator.platform);
 const isHidden = () => document.hidden;
 const leavePage = () => location.assign("/terminal.html");
 
-// The objects of a terminal's page. Each gets those it speaks to; what they are told in turn comes as events.
+// The objects of a terminal's page. Each gets the objects that it calls, and learns of all else by their events.
 function makeTerminal(id) {
   const settings = new Settings(() => localStorage);
   const terminal = new TerminalView($("terminal"), { clock, links: linkHandler({ box: $("terminal"), isMac }) });
@@ -73,7 +73,7 @@ function makeInput(shared) {
   return { outbox, typing, keyboard };
 }
 
-// Tab belongs to the shell, so that there must be another way out for those who have no mouse.
+// Tab belongs to the shell, so there must be another way out for those who have no mouse.
 function leaveTerminal() {
   const exits = ["offer-yes", "notice-action", "reconnect", "open-settings"];
   $(exits.find((id) => $(id).offsetParent)).focus();
@@ -102,7 +102,7 @@ function listen({ connection, terminal, settings, notice, typing, header, power,
   });
 }
 
-// For tests and curious people. `aether.term` is the xterm.js Terminal, null until it is loaded: read the screen through
+// For tests and the curious. `aether.term` is the xterm.js Terminal, null until it is loaded: read the screen through
 // aether.term.buffer.active, not the DOM, as with WebGL the text is a picture. `aether.facts` is how the page sees its
 // connection now. Nothing here changes the page.
 function publish({ terminal, status, connection, outbox, typing }) {
@@ -111,7 +111,14 @@ function publish({ terminal, status, connection, outbox, typing }) {
     get facts() {
       const { isOpen, isAttached, isSilent, roundTripMs, retryInMs } = connection;
       const { isEmpty: isAllSent, waiting } = outbox, { lastKeyAt } = typing;
-      return { status: status.name, isOpen, isAttached, isSilent, roundTripMs, retryInMs, isAllSent, waiting, lastKeyAt };
+      return {
+        status: status.name,   // a key of STATUS_WORDS
+        isOpen, isAttached,    // the WebSocket is open; a shell has answered on it
+        isSilent,              // a ping is unanswered
+        roundTripMs, retryInMs,   // null where there is none
+        isAllSent, waiting,    // no input waits in the page; bytes of it that the program in the terminal has not read
+        lastKeyAt,             // as performance.now() tells it
+      };
     },
   };
 }

@@ -50,7 +50,7 @@ export class TerminalView extends Events {
   }
 
   get hasApplicationCursorKeys() {
-    return this.#term.modes.applicationCursorKeysMode;
+    return Boolean(this.#term?.modes.applicationCursorKeysMode);
   }
 
   // xterm.js must be loaded. `keyPressed(event)` returns false for keys that xterm.js must leave alone.
@@ -90,7 +90,7 @@ export class TerminalView extends Events {
 
   // Text as if it were typed: xterm.js scrolls down to it, and emits it as data.
   input(text) {
-    this.#term.input(text);
+    this.#term?.input(text);
   }
 
   focus() {
