@@ -95,7 +95,7 @@ async def test_a_machine_is_stopped_and_started(visit, own):
 
 
 @pytest.mark.gen_test
-async def test_a_machine_is_deleted_after_a_question(visit, own, server):
+async def test_a_machine_is_deleted_after_a_question(visit, box, own, server):
     """The one that was meant goes, and only after a yes; Escape and Enter on the first button are a no."""
     tab = await visit("/")
     remove = tab.page.get_by_role("button", name="Delete own")
