@@ -1,6 +1,8 @@
 """The page, its modules, its content security policy, and xterm.js from our own origin."""
 
 import hashlib
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,24 @@ from aether.handlers.base import BaseHandler, OriginPolicy
 CDN = "https://cdn.jsdelivr.net/npm/@xterm/"
 
 
+PRELOADS = b"<!-- preloads -->"
+START_PAGE = ("main.js", "start.js")
+TERMINAL_PAGE = ("main.js", "terminal-main.js")
+XTERM_FILES = (
+    ("xterm/lib/xterm.js", "script"),
+    ("addon-fit/lib/addon-fit.js", "script"),
+    ("xterm/css/xterm.css", "style"),
+)
+
+
 class Page:
     """The page, its modules and its headers, read once.
 
     The modules' paths begin with a hash of them all: browsers keep them for good, and a page never gets modules of two
     versions, neither from a cache nor from a server that was deployed meanwhile.
+
+    The start page and a terminal's are one file that names in its head what a browser will need, so that it asks for
+    all of it at once, and for xterm.js, the largest, first.
 
     The policy allows scripts from our own origin only, and styles inline: xterm.js writes `<style>` elements. The CDN
     is allowed only where xterm.js is not installed.
@@ -25,15 +40,33 @@ class Page:
     def __init__(self, static_dir: Path) -> None:
         modules = {path.name: path.read_bytes() for path in sorted((static_dir / "page").glob("*.js"))}
         version = hashlib.sha256(repr(modules).encode()).hexdigest()[:12]
-        self.body = (static_dir / "terminal.html").read_bytes().replace(b'"/page/', f'"/page/{version}/'.encode())
         self.modules = {f"{version}/{name}": body for name, body in modules.items()}
         self.xterm_dir = static_dir / "node_modules" / "@xterm"
-        cdn = "" if self.xterm_dir.is_dir() else f" {CDN}"
+        is_installed = self.xterm_dir.is_dir()
+        cdn = "" if is_installed else f" {CDN}"
+        body = (static_dir / "terminal.html").read_bytes()
+        xterm = [f'<link rel="preload" as="{kind}" href="/xterm/{path}">' for path, kind in XTERM_FILES if is_installed]
+        self.start_body = _page(body, version, _preloads(modules, START_PAGE))
+        self.terminal_body = _page(body, version, [*xterm, *_preloads(modules, TERMINAL_PAGE)])
         self.content_security_policy = (
             f"default-src 'none'; script-src 'self'{cdn}; style-src 'self' 'unsafe-inline'{cdn}; "
             "connect-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; "
             "frame-ancestors 'none'"
         )
+
+
+def _preloads(modules: Mapping[str, bytes], entries: Sequence[str]) -> list[str]:
+    """Return a preload for each of the entries, and for what they import."""
+    names = [name for name in entries if name in modules]
+    for name in names:  # which grows meanwhile
+        imported = re.findall(rb'from "\./([\w-]+\.js)"', modules[name])
+        names += [other.decode() for other in dict.fromkeys(imported) if other.decode() not in names]
+    return [f'<link rel="modulepreload" href="/page/{name}">' for name in names]
+
+
+def _page(body: bytes, version: str, preloads: Sequence[str]) -> bytes:
+    named = body.replace(PRELOADS, "\n".join(preloads).encode())
+    return named.replace(b'"/page/', f'"/page/{version}/'.encode())
 
 
 class PageHandler(BaseHandler):
@@ -49,7 +82,8 @@ class PageHandler(BaseHandler):
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Content-Security-Policy", self.page.content_security_policy)
         self.set_header("Cache-Control", "no-cache")
-        self.finish(self.page.body)
+        is_terminal = bool(self.get_query_argument("machine", ""))
+        self.finish(self.page.terminal_body if is_terminal else self.page.start_body)
 
 
 class ModuleHandler(BaseHandler):

@@ -14,7 +14,7 @@ from aether.handlers.page import CDN, Page
 
 @pytest.fixture
 def static_dir(tmp_path):
-    (tmp_path / "terminal.html").write_bytes(b'<html><script src="/page/main.js"></script></html>')
+    (tmp_path / "terminal.html").write_bytes(b'<html><!-- preloads --><script src="/page/main.js"></script></html>')
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "main.js").write_bytes(b"export {};")
     (tmp_path / "page" / "notes.txt").write_bytes(b"no module")
@@ -46,7 +46,9 @@ def test_the_modules_are_the_scripts_in_the_folder_at_paths_with_their_version(s
     (path,) = old.modules
     assert re.fullmatch(r"[0-9a-f]{12}/main\.js", path)
     assert old.modules[path] == b"export {};"
-    assert old.body == f'<html><script src="/page/{path}"></script></html>'.encode()
+    preload = f'<link rel="modulepreload" href="/page/{path}">'
+    page = f'<html>{preload}<script src="/page/{path}"></script></html>'.encode()
+    assert old.start_body == old.terminal_body == page
     (static_dir / "page" / "main.js").write_bytes(b"changed")
     assert old.modules[path] == b"export {};"
     assert path not in Page(static_dir).modules
@@ -68,6 +70,17 @@ def test_the_cdn_is_allowed_only_where_xterm_is_not_installed(static_dir):
     assert CDN in Page(static_dir).content_security_policy
     (static_dir / "node_modules" / "@xterm").mkdir(parents=True)
     assert CDN not in Page(static_dir).content_security_policy
+
+
+@pytest.mark.gen_test
+async def test_a_terminal_s_page_names_xterm_js_before_its_modules(call, xterm_dir):
+    """It is the largest of all, and would wait behind them; the start page needs none of it."""
+    terminal = (await call("GET", "/terminal.html?machine=x")).body.decode()
+    hrefs = re.findall(r'<link rel="(?:preload|modulepreload)"[^>]*href="([^"]+)"', terminal)
+    assert hrefs[0] == "/xterm/xterm/lib/xterm.js"
+    for href in hrefs:
+        assert (await call("GET", href)).code == 200
+    assert "/xterm/" not in (await call("GET", "/terminal.html")).body.decode()
 
 
 @pytest.mark.gen_test
@@ -122,9 +135,11 @@ async def test_xterm_comes_from_our_own_origin(call, xterm_dir):
 @pytest.mark.gen_test
 async def test_every_module_that_the_page_names_is_served_for_good(call):
     """The page has no missing part, and a browser asks for each once: its path changes when a module does."""
-    page = await call("GET", "/terminal.html")
-    assert page.headers["Cache-Control"] == "no-cache"
-    paths = re.findall(r'<link rel="modulepreload" href="([^"]+)">', page.body.decode())
+    paths = set()
+    for path in ("/terminal.html", "/terminal.html?machine=x"):
+        page = await call("GET", path)
+        assert page.headers["Cache-Control"] == "no-cache"
+        paths |= {*re.findall(r'<link rel="modulepreload" href="([^"]+)">', page.body.decode())}
     assert {path.rpartition("/")[2] for path in paths} == {path.name for path in (STATIC_DIR / "page").iterdir()}
     for path in paths:
         response = await call("GET", path)

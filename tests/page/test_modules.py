@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from aether.app import STATIC_DIR
+from aether.handlers.page import Page
+
 ROOT = Path(__file__).parents[2]
 MODULES = {path.name: path.read_text() for path in sorted((ROOT / "static" / "page").glob("*.js"))}
 TESTS = sorted(Path(__file__).parent.glob("*.test.mjs"))
@@ -74,13 +77,17 @@ def test_what_is_tested_in_node_reads_no_clock_and_starts_no_timer_of_its_own():
     assert {name: found for name, found in clocks.items() if found} == {}
 
 
-def test_the_page_asks_for_all_modules_at_once():
-    """One round trip, not one for each step of the chain of imports; first what all else waits for."""
-    page = (ROOT / "static" / "terminal.html").read_text()
-    preloaded = re.findall(r'<link rel="modulepreload" href="/page/([^"]+)">', page)
-    assert preloaded[:2] == ["main.js", "xterm-files.js"]
-    assert sorted(preloaded) == sorted(MODULES)
-    assert '<script type="module" src="/page/main.js"></script>' in page
+@pytest.mark.parametrize(("entry", "other"), [("start.js", "terminal-main.js"), ("terminal-main.js", "start.js")])
+def test_each_page_asks_at_once_for_the_modules_it_needs_and_no_others(entry, other):
+    """One round trip, not one for each step of the chain of imports."""
+    page = Page(STATIC_DIR)
+    body = (page.start_body if entry == "start.js" else page.terminal_body).decode()
+    preloaded = re.findall(r'<link rel="modulepreload" href="/page/\w+/([^"]+)">', body)
+    needed, found = {"main.js", entry}, graph()
+    for _ in found:
+        needed |= {name for module in needed for name in found[module]} - {other}
+    assert preloaded[:2] == ["main.js", entry]
+    assert sorted(preloaded) == sorted(needed)
 
 
 def test_no_module_makes_markup_of_text():
