@@ -74,11 +74,11 @@ class Aether:
         self._settings = settings
         self._clock = clock
         self._timing = timing
-        self._fly_client = fly_client
         self._choose_port = choose_port
-        self._make_emulator = emulator
         self.client: FlyClient
+        self._fly_client = fly_client
         self.emulator: Emulator | None = None
+        self._make_emulator = emulator
         self.assembly: Assembly
         self.fleet: Fleet
         self.reconciler: Reconciler
@@ -175,8 +175,8 @@ class Aether:
         base = {"policy": self._policy()}
         fleet = {**base, "fleet": self.fleet}
         machine = {**fleet, "idle_timeout_s": settings.idle_timeout_s, "default_size": _default_size(settings)}
-        is_compressed = settings.compression == "on"
-        terminal = {**fleet, "is_compressed": is_compressed, "close_patience_s": self._timing.close_patience_s}
+        patience_s = self._timing.close_patience_s
+        terminal = {**fleet, "is_compressed": settings.compression == "on", "close_patience_s": patience_s}
         page = Page(STATIC_DIR)
         registry = CollectorRegistry()
         registry.register(FleetCollector(self.fleet))

@@ -121,7 +121,7 @@ class Server:
 
 
 class Tab:
-    """A page, and the verbs of whoever sits in front of it."""
+    """A page, and the verbs of its user."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -311,7 +311,7 @@ def box(io_loop: IOLoop, server: Server) -> dict[str, Any]:
 
 @pytest.fixture
 def own(io_loop: IOLoop, server: Server) -> dict[str, Any]:
-    """A machine that the test may stop or delete: its JSON. Whoever has it uses `as_it_was`."""
+    """A machine that the test may stop or delete: its JSON. Its test uses `as_it_was`."""
     return io_loop.run_sync(lambda: server.new_machine(name="own"))
 
 

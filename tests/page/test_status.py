@@ -163,7 +163,7 @@ async def test_a_key_that_is_held_down_starts_no_machine(enter, own, server):
 async def test_an_idle_stop_is_announced_a_key_puts_it_off_and_afterwards_it_is_named(
     aether, settings, clock, machine, base_url, visit, eventually
 ):
-    """Nobody is surprised, nobody is billed."""
+    """No surprise, and no bill."""
     clock.now = time.time()  # as the browser's
     box = await machine()
     activity = aether.fleet.get(box["id"])
@@ -181,7 +181,7 @@ async def test_an_idle_stop_is_announced_a_key_puts_it_off_and_afterwards_it_is_
     await tab.until_status("Connected")
     activity.last_activity_at = almost_idle_since
     await tab.page.clock.fast_forward(LOOK_MS)
-    await expect(notice).to_contain_text("Nobody uses this machine")
+    await expect(notice).to_contain_text("This machine is not in use")
     await tab.find("#notice-action").click()  # all right
     await expect(notice).to_be_hidden()
     clock.now += settings.idle_timeout_s + 1  # the last key is published in whole seconds

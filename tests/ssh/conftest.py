@@ -18,44 +18,44 @@ class OpenServer(asyncssh.SSHServer):
 
 
 @pytest.fixture
-def serve(io_loop):
-    """`await serve(server_factory)` → the port of such a server, and its host key."""
+def closing(io_loop):
+    """`closing(one)` → the same; it is closed after the test, the last one first."""
     opened = []
 
-    async def make(server_factory):
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        server = await asyncssh.listen(
-            "127.0.0.1", 0, server_factory=server_factory, server_host_keys=[key], encoding=None, line_editor=False
-        )
-        opened.append(server)
-        return server.get_port(), key
+    def note(one):
+        opened.append(one)
+        return one
 
-    yield make
+    yield note
 
     async def close():
-        for server in opened:
-            server.close()
-            await server.wait_closed()
+        for one in reversed(opened):
+            one.close()
+            await one.wait_closed()
 
     io_loop.run_sync(close)
 
 
 @pytest.fixture
-def connect(io_loop, serve):
+def serve(closing):
+    """`await serve(server_factory)` → the port of such a server, and its host key."""
+
+    async def make(factory):
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        options = {"server_host_keys": [key], "encoding": None, "line_editor": False}
+        server = closing(await asyncssh.listen("127.0.0.1", 0, server_factory=factory, **options))
+        return server.get_port(), key
+
+    return make
+
+
+@pytest.fixture
+def connect(closing, serve):
     """`await connect(server_factory)` → asyncssh's connection to such a server, both without keys and settings."""
-    opened = []
 
-    async def make(server_factory, **options):
-        port, _ = await serve(server_factory)
+    async def make(factory, **options):
+        port, _ = await serve(factory)
         bare = {"username": "u", "known_hosts": None, "config": None, "agent_path": None, "client_keys": None}
-        opened.append(connection := await asyncssh.connect("127.0.0.1", port, **bare, **options))
-        return connection
+        return closing(await asyncssh.connect("127.0.0.1", port, **bare, **options))
 
-    yield make
-
-    async def close():
-        for connection in opened:
-            connection.close()
-            await connection.wait_closed()
-
-    io_loop.run_sync(close)
+    return make
