@@ -12,9 +12,8 @@ from aether.errors import RouteNotFound
 from aether.handlers.base import BaseHandler, OriginPolicy
 
 CDN = "https://cdn.jsdelivr.net/npm/@xterm/"
-
-
 PRELOADS = b"<!-- preloads -->"
+IMPORT = re.compile(rb"""^(?:import\b(?!\()|export\b)[^;]*?["']\./([\w-]+\.js)["']""", re.MULTILINE)
 START_PAGE = ("main.js", "start.js")
 TERMINAL_PAGE = ("main.js", "terminal-main.js")
 XTERM_FILES = (
@@ -45,9 +44,9 @@ class Page:
         is_installed = self.xterm_dir.is_dir()
         cdn = "" if is_installed else f" {CDN}"
         body = (static_dir / "terminal.html").read_bytes()
-        xterm = [f'<link rel="preload" as="{kind}" href="/xterm/{path}">' for path, kind in XTERM_FILES if is_installed]
+        xterm = [f'<link rel="preload" as="{kind}" href="/xterm/{path}">' for path, kind in XTERM_FILES]
         self.start_body = _page(body, version, _preloads(modules, START_PAGE))
-        self.terminal_body = _page(body, version, [*xterm, *_preloads(modules, TERMINAL_PAGE)])
+        self.terminal_body = _page(body, version, (xterm if is_installed else []) + _preloads(modules, TERMINAL_PAGE))
         self.content_security_policy = (
             f"default-src 'none'; script-src 'self'{cdn}; style-src 'self' 'unsafe-inline'{cdn}; "
             "connect-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -56,11 +55,11 @@ class Page:
 
 
 def _preloads(modules: Mapping[str, bytes], entries: Sequence[str]) -> list[str]:
-    """Return a preload for each of the entries, and for what they import."""
+    """Return a preload for each of the entries, and for what they import; one that is overlooked only loads later."""
     names = [name for name in entries if name in modules]
     for name in names:  # which grows meanwhile
-        imported = re.findall(rb'from "\./([\w-]+\.js)"', modules[name])
-        names += [other.decode() for other in dict.fromkeys(imported) if other.decode() not in names]
+        imported = [other.decode() for other in IMPORT.findall(modules[name])]
+        names += [other for other in dict.fromkeys(imported) if other in modules and other not in names]
     return [f'<link rel="modulepreload" href="/page/{name}">' for name in names]
 
 
@@ -82,8 +81,8 @@ class PageHandler(BaseHandler):
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Content-Security-Policy", self.page.content_security_policy)
         self.set_header("Cache-Control", "no-cache")
-        is_terminal = bool(self.get_query_argument("machine", ""))
-        self.finish(self.page.terminal_body if is_terminal else self.page.start_body)
+        machine = self.request.query_arguments.get("machine", [b""])[0]  # as the page reads it, whatever bytes it has
+        self.finish(self.page.terminal_body if machine else self.page.start_body)
 
 
 class ModuleHandler(BaseHandler):

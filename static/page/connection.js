@@ -1,4 +1,4 @@
-// The connection to a shell: opened, watched, opened again after a loss, and never taken for the one before.
+// The connection to a shell: opened, watched, opened again after a loss, with the events of an older socket ignored.
 
 import { Backoff } from "./backoff.js";
 import { Timer } from "./clock.js";
@@ -7,10 +7,10 @@ import { CLOSED, PING_TIMED_OUT } from "./protocol.js";
 import { TerminalSocket } from "./socket.js";
 import { Watchdog } from "./watchdog.js";
 
-const HANDSHAKE_MS = 15000;   // patience for one WebSocket handshake
+const HANDSHAKE_MS = 15000;   // time limit of one WebSocket handshake
 const HANGING_MS = 2000;      // after a wake-up, a handshake older than this was begun on another network
 
-// Emits, each with what follows it in brackets:
+// Emits, each with its arguments in brackets:
 //   connecting            a socket is about to be made
 //   begun                 it has been made, and its handshake has begun
 //   attached              the shell has sent its first message: from here on input is sent

@@ -33,7 +33,7 @@ export function describeMachine(machine, now) {
 // The detail behind the status word. Times are in milliseconds; `retryInMs` and `roundTripMs` are null where there is none.
 export function describeStatus({ status, waitedMs, silenceMs, roundTripMs, retryInMs, machineState }) {
   const waited = Math.floor(waitedMs / 1000);
-  if (status === "connected") return describeLine(silenceMs, roundTripMs);
+  if (status === "connected") return describeRoundTrip(silenceMs, roundTripMs);
   if (status === "reconnecting" || status === "restarting") {
     return retryInMs === null ? "now…" : `in ${Math.max(1, Math.ceil(retryInMs / 1000))} s`;
   }
@@ -42,7 +42,7 @@ export function describeStatus({ status, waitedMs, silenceMs, roundTripMs, retry
   return step ? `${step}, ${waited} s` : `${waited} s`;
 }
 
-function describeLine(silenceMs, roundTripMs) {
+function describeRoundTrip(silenceMs, roundTripMs) {
   if (silenceMs > SILENT_MS) return `no answer for ${Math.floor(silenceMs / 1000)} s`;
   if (roundTripMs === null) return "";
   return `${roundTripMs < 1 ? "< 1" : Math.round(roundTripMs)} ms`;

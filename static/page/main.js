@@ -6,16 +6,16 @@ import { loadXterm } from "./xterm-files.js";
 async function load(machineId) {
   if (!machineId) return (await import("./start.js")).runStartPage;
   const xterm = loadXterm();
-  xterm.catch(() => {});   // the terminal's page waits for it, and tells its failure
+  xterm.catch(() => {});   // the terminal's page waits for it, and reports its failure
   const { runTerminalPage } = await import("./terminal-main.js");
   return () => runTerminalPage(machineId, xterm);
 }
 
 const loading = document.getElementById("loading");
-load(new URLSearchParams(location.search).get("machine")).then(
-  (run) => {
-    loading.remove();
-    run();
-  },
-  () => { loading.style.visibility = "visible"; },   // a module is missing
-);
+load(new URLSearchParams(location.search).get("machine")).then((run) => {
+  run();
+  loading.remove();
+}).catch((error) => {
+  loading.style.visibility = "visible";   // a module is missing, or fails
+  throw error;                            // for the console
+});

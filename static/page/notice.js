@@ -4,7 +4,7 @@ import { setText, showNote } from "./dom.js";
 
 // Kinds: "error", "paste" (progress), "idle" (a stop is near), "stopped", "exited", "gone", "unavailable".
 const FLOATING = "idle";     // lies over the terminal: a new size would have the shell draw its prompt, which counts as use
-const SILENT_AGAIN = "paste";   // a paste's start is read out, its progress is not
+const QUIET_UPDATES = "paste";   // a paste's start is read out, its progress is not
 
 export class Notice {
   #root;
@@ -36,7 +36,7 @@ export class Notice {
 
   // `label` is the button's, which is hidden without one; `act` is what the button, and Enter where no shell is attached, does.
   show({ kind, text, label = "", act = null }) {
-    this.#root.ariaLive = kind === SILENT_AGAIN && this.kind === SILENT_AGAIN ? "off" : "polite";
+    this.#root.ariaLive = kind === QUIET_UPDATES && this.kind === QUIET_UPDATES ? "off" : "polite";
     this.#root.classList.toggle("floating", kind === FLOATING);
     setText(this.#text, text);
     setText(this.#button, label);
@@ -54,7 +54,7 @@ export class Notice {
   }
 
   // What it offers has begun: one Enter, one start.
-  disarm() {
+  removeAction() {
     if (this.#current) this.#current.act = null;
   }
 

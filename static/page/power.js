@@ -30,7 +30,7 @@ export class Power {
   }
 
   async start() {
-    this.#notice.disarm();
+    this.#notice.removeAction();
     this.#status.wait("Starting…");
     try {
       await this.#machine.start();

@@ -22,7 +22,7 @@ export function runStartPage() {
   page.poll();
 }
 
-export class StartPage {
+class StartPage {
   #root;
   #api;
   #question;
@@ -123,7 +123,7 @@ export class StartPage {
   }
 }
 
-export class MachineList {
+class MachineList {
   #table;
   #now;
   #onPower;

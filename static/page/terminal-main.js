@@ -24,7 +24,7 @@ const isMac = /^(Mac|iP)/.test(navigator.platform);
 const isHidden = () => document.hidden;
 const leavePage = () => location.assign("/terminal.html");
 
-// The objects of a terminal's page. Each gets the objects that it calls, and learns of all else by their events.
+// The objects of a terminal's page. Each is given the others that it calls, and learns of the rest by their events.
 function makeTerminal(id) {
   const settings = new Settings(() => localStorage);
   const terminal = new TerminalView($("terminal"), { clock, links: linkHandler({ box: $("terminal"), isMac }) });
@@ -102,7 +102,7 @@ function listen({ connection, terminal, settings, notice, typing, header, power,
   });
 }
 
-// For tests and the curious. `aether.term` is the xterm.js Terminal, null until it is loaded: read the screen through
+// For tests and debugging. `aether.term` is the xterm.js Terminal, null until it is loaded: read the screen through
 // aether.term.buffer.active, not the DOM, as with WebGL the text is a picture. `aether.facts` is how the page sees its
 // connection now. Nothing here changes the page.
 function publish({ terminal, status, connection, outbox, typing }) {

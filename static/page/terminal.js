@@ -195,12 +195,12 @@ export function linkHandler({ box, isMac }) {
   };
 }
 
-export function readTheme() {
+function readTheme() {
   const camelCase = (name) => name.replace(/-(.)/, (_, letter) => letter.toUpperCase());
   return Object.fromEntries(NAMES.map((name) => [camelCase(name), readProperty(`--term-${name}`)]));
 }
 
-export const readFont = () => readProperty("--mono");
+const readFont = () => readProperty("--mono");
 
 function readProperty(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();

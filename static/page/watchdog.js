@@ -66,7 +66,7 @@ export class Watchdog {
     this.watch(HURRY_MS);
   }
 
-  // Any message from the server breaks the silence.
+  // Any message in JSON from the server breaks the silence.
   heard() {
     this.#silences = 0;
   }

@@ -1,6 +1,6 @@
 // The files of xterm.js: loaded from this server, else from the CDN, where they are pinned by their hashes.
 
-const PATIENCE_MS = 15000;   // for one file
+const TIMEOUT_MS = 15000;   // of one file
 
 const FILES = {
   css: ["xterm@5.5.0", "css/xterm.css", "sha384-8Xk9wy/gzEDUKrXtrmCFa2bBuK3BpjpDuL/p0SeKQX19Khl/M+lHOgD/CyYf7efP"],
@@ -34,7 +34,7 @@ function loadElement(url, integrity) {
   return new Promise((loaded, failed) => {
     node.onload = loaded;
     node.onerror = () => failed(new Error(url));
-    setTimeout(node.onerror, PATIENCE_MS);   // a CDN that does not answer must not block the page; after a load this does nothing
+    setTimeout(node.onerror, TIMEOUT_MS);   // a CDN that does not answer must not block the page; after a load this does nothing
     document.head.append(node);
   });
 }

@@ -78,9 +78,35 @@ async def test_a_terminal_s_page_names_xterm_js_before_its_modules(call, xterm_d
     terminal = (await call("GET", "/terminal.html?machine=x")).body.decode()
     hrefs = re.findall(r'<link rel="(?:preload|modulepreload)"[^>]*href="([^"]+)"', terminal)
     assert hrefs[0] == "/xterm/xterm/lib/xterm.js"
+    files = (STATIC_DIR / "page" / "xterm-files.js").read_text()
+    named = [href.removeprefix("/xterm/").split("/", 1) for href in hrefs if href.startswith("/xterm/")]
+    assert all(re.search(rf'"{package}@[\d.]+", "{path}"', files) for package, path in named)
     for href in hrefs:
         assert (await call("GET", href)).code == 200
     assert "/xterm/" not in (await call("GET", "/terminal.html")).body.decode()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("query", "is_terminal"),
+    [("?machine=x", True), ("?machine=%ff", True), ("?machine=%20", True), ("?machine=", False), ("", False)],
+)
+async def test_the_page_prepares_for_what_its_address_names(call, query, is_terminal):
+    """As its script reads it: a machine that cannot be is told by the page itself."""
+    response = await call("GET", f"/terminal.html{query}")
+    assert response.code == 200
+    assert (b"/terminal-main.js" in response.body) == is_terminal
+
+
+def test_imports_in_every_form_are_found_and_what_is_none_does_no_harm(static_dir):
+    """Preloads only save time."""
+    lines = ['import "./side.js";', "import { a } from './single.js';", '// import x from "./gone.js";', "const a = 1;"]
+    lines += ['export { b } from "./more.js";', 'const c = () => import("./later.js");', 'import d from "./gone.js";']
+    (static_dir / "page" / "main.js").write_text("\n".join(lines))
+    for name in ("side", "single", "more", "later"):
+        (static_dir / "page" / f"{name}.js").write_text("")
+    found = re.findall(rb'modulepreload" href="/page/\w+/([^"]+)"', Page(static_dir).start_body)
+    assert found == [b"main.js", b"side.js", b"single.js", b"more.js"]
 
 
 @pytest.mark.gen_test

@@ -129,14 +129,18 @@ class Tab:
         self.sent: list[dict[str, Any]] = []
         self.forgives: tuple[str, ...] = NOT_OURS
         page.on("console", self._hear)
-        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        page.on("pageerror", lambda error: self._complain(f"uncaught: {error}"))
         self.sockets = 0
         page.on("websocket", self._watch)
 
     def _hear(self, message: ConsoleMessage) -> None:
         """Note errors, among them what the content security policy refuses."""
-        if message.type in ("error", "warning") and not any(text in message.text for text in self.forgives):
-            self.complaints.append(f"{message.type}: {message.text}")
+        if message.type in ("error", "warning"):
+            self._complain(f"{message.type}: {message.text}")
+
+    def _complain(self, complaint: str) -> None:
+        if not any(text in complaint for text in self.forgives):
+            self.complaints.append(complaint)
 
     def _watch(self, socket: WebSocket) -> None:
         self.sockets += 1

@@ -105,6 +105,7 @@ export function listen(source, ...names) {
 // A notice that only remembers.
 export class FakeNotice {
   shown = null;
+  hasFocus = false;
 
   get kind() {
     return this.shown?.kind ?? null;
@@ -126,7 +127,7 @@ export class FakeNotice {
     this.shown?.act?.();
   }
 
-  disarm() {
+  removeAction() {
     if (this.shown) this.shown.act = null;
   }
 

@@ -92,4 +92,15 @@ describe("pasting", () => {
     pasting.cancel();
     assert.equal(notice.kind, "error");
   });
+
+  test("a notice that had the focus gives it to the terminal when the paste is over", async () => {
+    for (const hasFocus of [false, true]) {
+      await pasting.paste("x".repeat(2 * PASTE_WINDOW));
+      notice.hasFocus = hasFocus;
+      const before = terminal.focused;
+      while (!outbox.isEmpty) outbox.confirm({ number: pings, waiting: 0 });
+      assert.equal(notice.kind, null);
+      assert.equal(terminal.focused - before, hasFocus ? 1 : 0);
+    }
+  });
 });

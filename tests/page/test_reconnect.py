@@ -115,7 +115,7 @@ async def test_the_page_says_when_it_tries_again_and_has_a_button_for_now(enter,
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("wake_up", WAKE_UPS)
-async def test_whoever_comes_back_does_not_wait(enter, proxy, wake_up):
+async def test_one_who_comes_back_does_not_wait(enter, proxy, wake_up):
     """The network, the tab or the page is there again: that is the time to try."""
     tab = await enter(url=proxy.url)
     await tab.look(UNLUCKY)

@@ -234,12 +234,15 @@ async def test_without_xterm_the_page_says_what_is_missing(visit, box):
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("module", ["main.js", "notice.js"])
-async def test_a_page_that_misses_a_module_says_so(visit, module):
+@pytest.mark.parametrize(
+    ("path", "module"), [("/", "main.js"), ("/", "notice.js"), ("/terminal.html?machine=none", "terminal.js")]
+)
+async def test_a_page_that_misses_a_module_says_so(visit, box, path, module):
     """By its script, or without one after five seconds; a page that has them all takes the text away at once."""
-    tab = await visit("/")
+    tab = await visit("about:blank", url="")
+    tab.forgive("ERR_FAILED", "404", "4404", "Failed to fetch dynamically imported module")
+    await tab.page.goto(f"{box['url']}{path}")
     await expect(tab.find("#loading")).to_have_count(0)
-    tab.forgive("ERR_FAILED")
     await tab.page.route(f"**/page/*/{module}", lambda route: route.abort())
     await tab.page.reload()
     if module == "main.js":

@@ -68,7 +68,7 @@ async def test_shift_enter_is_a_line_feed(enter):
 
 
 @pytest.mark.gen_test
-async def test_whoever_types_sees_where(enter):
+async def test_one_who_types_sees_where(enter):
     """However far up the user has scrolled, and whichever key it is."""
     tab = await enter(**PHONE)
     await tab.run("seq 200")

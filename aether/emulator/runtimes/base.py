@@ -14,7 +14,7 @@ class Isolation(enum.Enum):
     """What separates a machine from the computer it runs on; the value says to users what machines are."""
 
     NONE = "processes on this computer, not separated from your files: a terminal can read and change whatever you can"
-    NAMESPACES = "processes on this computer, separated from each other by bubblewrap, which is no security sandbox"
+    NAMESPACES = "processes on this computer, separated from each other by bubblewrap, which is not a security sandbox"
     CONTAINER = "containers on this computer"
 
 
