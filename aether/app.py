@@ -23,7 +23,7 @@ from aether.fleet.reconcile import Reconciler
 from aether.fleet.registry import Fleet
 from aether.fly.client import FlyClient
 from aether.fly.limits import RateLimit
-from aether.fly.operations import Operations
+from aether.fly.operations import REPLICA_LAG_S, Operations
 from aether.fly.template import MachineTemplate, SshNetwork
 from aether.handlers.base import NotFoundHandler, OriginPolicy
 from aether.handlers.machines import MachineHandler, MachinesHandler, StartHandler, StopHandler
@@ -49,6 +49,7 @@ class Timing:
     websocket_ping_s: float = 20.0  # proxies cut silent connections after 60 s
     close_patience_s: float = CLOSE_PATIENCE_S
     last_output_s: float = LAST_OUTPUT_S
+    replica_lag_s: float = REPLICA_LAG_S
     keepalive: Keepalive = Keepalive()
 
 
@@ -94,8 +95,9 @@ class Aether:
         """
         user_key = _user_key(self._settings)
         self.client = await self._reach_provider()
+        operations = Operations(self.client, replica_lag_s=self._timing.replica_lag_s)
         template, options = _template(self._settings, user_key), self._fleet_options()
-        self.assembly = assemble(Operations(self.client), template, user_key, options, self._clock)
+        self.assembly = assemble(operations, template, user_key, options, self._clock)
         self.fleet, self.reconciler = self.assembly.fleet, self.assembly.reconciler
         intervals = (self._settings.idle_timeout_s, self._settings.idle_check_s)
         self.housekeeping = Housekeeping(self.fleet, self.reconciler, *intervals, self._clock)

@@ -1,6 +1,7 @@
 """The maps in `aether/__init__.py` and `aether/emulator/__init__.py` are the code's own shape: imports point down."""
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -30,6 +31,7 @@ PURE = {
 }
 
 
+@functools.cache
 def modules():
     """Return every module's dotted name and file."""
     found = {}
@@ -39,6 +41,7 @@ def modules():
     return found
 
 
+@functools.cache
 def imported(path):
     """Return the modules that a file imports."""
     names = set()

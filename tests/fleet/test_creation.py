@@ -1,14 +1,11 @@
 """creation: one machine for a request that succeeds, none for one that fails, whichever server dies in between."""
 
-import asyncio
-
 import pytest
 
+from aether.app import Timing
 from aether.errors import ProviderError, ProviderTimeout
 from aether.fleet.creation import PENDING_S
-from aether.fly.operations import REPLICA_LAG_S
 from aether.machines import MachineSize, MachineSpec
-from tests.timelapse import Timelapse
 
 SPEC = MachineSpec(name="box", region=None, size=MachineSize("shared", 1, 512))
 
@@ -103,21 +100,26 @@ async def test_a_replica_that_does_not_know_the_new_machine_yet_is_asked_again(a
     assert (await aether.client.get(machine.fly_machine_id)).metadata["aether_pending"] == "no"
 
 
-@pytest.mark.gen_test
-async def test_a_mark_that_fly_refused_to_take_off_is_taken_off_by_a_sweep(aether):
-    """Whether a machine that is `created` takes metadata is not established."""
-    lapse = Timelapse(asyncio.get_running_loop())
+class TestRefusal:
+    """Where no replica lags: what Fly refuses is not asked again."""
 
-    async def refusing(fly_id, key, value):
-        lapse.leap(REPLICA_LAG_S)
-        raise ProviderError("not in this state", status=412)
+    @pytest.fixture
+    def timing(self):
+        return Timing(replica_lag_s=0.0)
 
-    aether.client.instead["set_metadata"] = refusing
-    machine = await aether.fleet.create(SPEC)
-    aether.client.instead.clear()
-    assert len((await aether.client.get(machine.fly_machine_id)).metadata["aether_pending"]) == 64
-    await aether.reconciler.reconcile()
-    assert (await aether.client.get(machine.fly_machine_id)).metadata["aether_pending"] == "no"
+    @pytest.mark.gen_test
+    async def test_a_mark_that_fly_refused_to_take_off_is_taken_off_by_a_sweep(self, aether):
+        """Whether a machine that is `created` takes metadata is not established."""
+
+        async def refusing(fly_id, key, value):
+            raise ProviderError("not in this state", status=412)
+
+        aether.client.instead["set_metadata"] = refusing
+        machine = await aether.fleet.create(SPEC)
+        aether.client.instead.clear()
+        assert len((await aether.client.get(machine.fly_machine_id)).metadata["aether_pending"]) == 64
+        await aether.reconciler.reconcile()
+        assert (await aether.client.get(machine.fly_machine_id)).metadata["aether_pending"] == "no"
 
 
 @pytest.mark.gen_test

@@ -422,10 +422,10 @@ async def test_a_reading_that_never_ends_does_not_keep_idle_machines_running(aet
     asked = asyncio.Event()
 
     async def get(fly_id):
-        if fly_id != first.fly_machine_id:
-            return await FlyClient.get(aether.client, fly_id)
-        asked.set()
-        await asyncio.Event().wait()
+        if fly_id == first.fly_machine_id and not asked.is_set():
+            asked.set()
+            await asyncio.Event().wait()
+        return await FlyClient.get(aether.client, fly_id)
 
     aether.client.instead["get"] = get
     lapse = Timelapse(asyncio.get_running_loop())
