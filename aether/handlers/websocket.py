@@ -53,7 +53,7 @@ class DirectWebSocketProtocol(WebSocketProtocol13):
         except (StreamClosedError, OSError):  # closed, which the frames find out, too; or there are no descriptors left
             await super()._receive_frame_loop()
             return
-        self.stream = direct  # type: ignore[assignment]
+        self.stream = direct  # type: ignore[assignment]  # it has what the protocol uses of an IOStream
         await direct.run(super()._receive_frame_loop())
 
     def close(self, code: int | None = None, reason: str | None = None) -> None:

@@ -19,6 +19,7 @@ _NAMESPACES = (
     *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "aether", "--die-with-parent"),
 )
 
+# A mount's arguments by its path. Paths are strings here, as bubblewrap takes them: hence os.path, against PTH.
 Table = dict[str, tuple[str, ...]]
 
 
