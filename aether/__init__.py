@@ -37,6 +37,7 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
     ssh            SSH
       pool           ConnectionPool: a machine's SSH connections, pinned and retried
       connection     Connection: one SSH connection, and the channels on it
+      command        Completed: a command that has run, and the session that collects what it says
       window         ReceiveWindow: what the far side of a channel may send
       internals      all that asyncssh does not document and aether uses
       keys           the keys machines are created with

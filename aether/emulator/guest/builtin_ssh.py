@@ -12,6 +12,7 @@ import asyncssh
 
 from aether.emulator.guest.children import DRAIN_S, WAKE_AFTER_S, Children
 from aether.emulator.guest.shell import Shell
+from aether.emulator.guest.streamlocal import BUFFER_BYTES, StreamLocal
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class BuiltinSshServer:
         self._children = children
         self._environment = environment
         self._sessions: set[Shell] = set()
+        self._streams: set[StreamLocal] = set()
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
     async def listen(self, listener: socket.socket) -> None:
@@ -52,6 +54,15 @@ class BuiltinSshServer:
         session = Shell(self._children, self._environment, self._sessions.discard)
         self._sessions.add(session)
         return session
+
+    def connect(self, path: str) -> StreamLocal:
+        """Connect a new channel to a Unix socket; raises ChannelOpenError."""
+        try:
+            stream = StreamLocal(path, self._streams.discard)
+        except (OSError, ValueError) as error:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"{path}: {error}") from error
+        self._streams.add(stream)
+        return stream
 
     def authorized_keys(self) -> asyncssh.SSHAuthorizedKeys | None:
         """Read the keys that may log in; this is done for each login, so that an edit takes effect at once."""
@@ -112,7 +123,7 @@ class NoThread(ThreadPoolExecutor):
 
 
 class SshConnection(asyncssh.SSHServer):
-    """One connection: only `coder`, only with a public key."""
+    """One connection: only `coder`, only with a public key; sessions, and channels to Unix sockets."""
 
     def __init__(self, server: BuiltinSshServer) -> None:
         self._server = server
@@ -136,6 +147,18 @@ class SshConnection(asyncssh.SSHServer):
     def session_requested(self) -> "Shell | bool":
         """Open a session unless the machine stops."""
         return False if self._server.is_stopping else self._server.open_session()
+
+    def unix_connection_requested(self, dest_path: str) -> Any:
+        """Reach a Unix socket, unless the machine stops; asyncssh forwards nothing that it is not told to."""
+        if self._server.is_stopping:
+            return False
+        return self._connection.create_unix_channel(window=BUFFER_BYTES), self._connect(dest_path)
+
+    async def _connect(self, path: str) -> StreamLocal:
+        """Connect once the channel is about to be opened: a client may be gone by then."""
+        if self._connection.is_closed():
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the connection is closed")
+        return self._server.connect(path)
 
 
 def host_key(root: Path) -> asyncssh.SSHKey:

@@ -41,6 +41,16 @@ TCPKeepAlive yes
 ClientAliveInterval 15
 MaxSessions 64
 AcceptEnv LANG LC_* COLORTERM
+PermitUserEnvironment no
+AllowStreamLocalForwarding local
+StreamLocalBindUnlink no
+AllowTcpForwarding no
+PermitOpen none
+PermitListen none
+GatewayPorts no
+AllowAgentForwarding no
+X11Forwarding no
+PermitTunnel no
 Subsystem sftp internal-sftp
 LogLevel ERROR
 """
