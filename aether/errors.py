@@ -81,6 +81,14 @@ class MachineStopped(AetherError, code="machine_stopped", http=409, close=4410):
     """The machine stopped under an open terminal."""
 
 
+class SessionTaken(AetherError, code="session_taken", http=409, close=4411):
+    """x"""
+
+
+class SessionNotFound(AetherError, code="session_not_found", http=404):
+    """x"""
+
+
 class LimitExceeded(AetherError, code="limit_exceeded", http=429, close=4429):
     """One of our limits, or Fly's rate limit after retries."""
 

@@ -44,7 +44,7 @@ INPUT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "required": ["type", "data"],
-    "properties": {"type": {"const": "input"}, "data": {"type": "string", "maxLength": MAX_INPUT_CHARS}},
+    "properties": {"type": {"const": "input"}, "data": {"type": "string", "maxLength": MAX_INPUT_CHARS}, "offset": {"type": "integer"}},
 }
 RESIZE_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -67,7 +67,7 @@ PING_SCHEMA: dict[str, Any] = {
 TERMINAL_QUERY_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {"cols": COLS, "rows": ROWS, "reconnect": {"enum": [0, 1]}},
+    "properties": {"cols": COLS, "rows": ROWS, "reconnect": {"enum": [0, 1]}, "session": {"type":"string"}, "client": {"type":"string"}, "offset": {"type":"integer"}},
 }
 TERMINAL_SCHEMAS = {"input": INPUT_SCHEMA, "resize": RESIZE_SCHEMA, "ack": ACK_SCHEMA, "ping": PING_SCHEMA}
 """What a client may send over a terminal's WebSocket, by its `type`."""
@@ -85,6 +85,7 @@ class Input(NamedTuple):
     """Keys for the shell, as the UTF-8 bytes that go down the PTY."""
 
     data: bytes
+    offset: int | None = None
 
 
 class Resize(NamedTuple):
@@ -113,6 +114,9 @@ class TerminalQuery:
 
     size: Resize
     is_reconnect: bool
+    session: str | None = None
+    offset: int | None = None
+    client: str | None = None
 
 
 def decode_create_machine(body: bytes, defaults: MachineSize) -> MachineSpec:
@@ -150,7 +154,7 @@ def decode_terminal_query(arguments: dict[str, str]) -> TerminalQuery:
     }
     _check(_TERMINAL_QUERY, wanted)
     size = Resize(cols=wanted.get("cols", 80), rows=wanted.get("rows", 24))
-    return TerminalQuery(size=size, is_reconnect=wanted.get("reconnect") == 1)
+    return TerminalQuery(size=size, is_reconnect=wanted.get("reconnect") == 1, session=wanted.get("session"), offset=wanted.get("offset"), client=wanted.get("client"))
 
 
 def decode_terminal(message: str | bytes) -> Input | Resize | Ack | Ping:
@@ -175,16 +179,25 @@ def decode_terminal(message: str | bytes) -> Input | Resize | Ack | Ping:
     if kind == "resize":
         return Resize(cols=int(wanted["cols"]), rows=int(wanted["rows"]))
     try:
-        return Input(wanted["data"].encode())
+        return Input(wanted["data"].encode(), wanted.get("offset"))
     except UnicodeEncodeError as error:
         raise InvalidMessage("data holds half of a surrogate pair; send whole characters", "data") from error
 
 
-def output(data: bytes) -> bytes:
+def _j(**k): return json.dumps(k, ensure_ascii=False).encode()
+def session(id,is_new,offset,taken): return _j(type="session",id=id,is_new=is_new,offset=offset,taken=taken)
+def lost(bytes): return _j(type="lost",bytes=bytes)
+def replay(until,modes): return _j(type="replay",until=until,modes=modes if isinstance(modes,str) else modes.decode())
+def size(cols,rows,offset): return _j(type="size",cols=cols,rows=rows,offset=offset)
+def taken(offset): return _j(type="taken",offset=offset)
+def foreground(command,is_shell,echo,canonical,ixon): return _j(type="foreground",command=command,is_shell=is_shell,echo=echo,canonical=canonical,ixon=ixon)
+def exited(status,signal): return _j(type="exit",status=status) if signal is None else _j(type="exit",signal=signal)
+def output(data: bytes, offset=None) -> bytes:
     """Encode terminal output, which must be valid UTF-8.
 
     As Latin-1, a character a byte, JSON's escapes leave the bytes of UTF-8 as they are: 20 % less time than as text.
     """
+    if offset is not None: return b'{"type":"output","data":%b,"offset":%d}' % (_encode_string(data.decode("latin-1")).encode("latin-1"),offset)
     return b'{"type":"output","data":%b}' % _encode_string(data.decode("latin-1")).encode("latin-1")
 
 

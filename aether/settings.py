@@ -132,6 +132,9 @@ class Settings:
     compression: str = _setting(
         "AETHER_COMPRESSION", "off", "`on`: compress terminal messages, for thin lines", _one_of("off", "on")
     )
+    sessions: str = _setting("AETHER_SESSIONS", "kept", "x", _one_of("kept", "plain"))
+    detach_grace_s: float = _setting("AETHER_DETACH_GRACE_S", 60.0, "x", _number(float, 0, 86400))
+    max_detached: int = _setting("AETHER_MAX_DETACHED", 16, "x", _number(int, 1, 1000))
     log_format: str = _setting("AETHER_LOG_FORMAT", "text", "`text` or `json`", _one_of("text", "json"))
 
     @property

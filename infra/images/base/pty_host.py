@@ -241,7 +241,7 @@ class Session:
         before = [size for at, size in self.sizes if at <= offset][-1]
         is_replay = not is_new and (not has_screen or (offset < self.log.end and before != wanted["size"]))
         client.send("S", {
-            "protocol": PROTOCOL, "id": self.name, "is_new": is_new, "offset": offset, "lost": lost, "until": self.given,
+            "protocol": PROTOCOL, "id": self.name, "is_new": is_new, "offset": offset, "lost": lost, "until": self.given, "end": self.log.end,
             "taken": self._taken_of(client.name), "modes": modes and modes.text().decode("latin-1"),
         })  # fmt: skip
         if is_replay:
@@ -363,12 +363,12 @@ class Session:
             except OSError:  # EIO: no process has the terminal open
                 data = b""
             if not data:
-                if self.exit is None:  # its leader lives, without a terminal
+                if self.exit is not None:
+                    self._finish()
+                else:  # it is about to exit, or lives on without a terminal
                     self.host.watch(self.master, 0, self.ready)
                     self._wants = 0
                     self.host.reap()
-                if self.exit is not None:
-                    self._finish()
                 return
             self.used_at = time.time()
             self.log.append(data)
@@ -601,7 +601,7 @@ class Client:
         session, is_new = self.host.find(name), False
         if isinstance(session, dict):
             known = {"protocol": PROTOCOL, "id": name, "is_new": False, "offset": wanted.get("offset") or 0, "lost": 0}
-            self.send("S", dict(known, until=0, taken=0, modes=None))
+            self.send("S", dict(known, until=0, end=0, taken=0, modes=None))
             self.send("X", session)
             self.close_after()
             return
@@ -733,13 +733,24 @@ class Host:
             wait_s = self._timers[0][0] - time.monotonic() if self._timers else LINGER_S
             for key, events in self._selector.select(min(max(wait_s, 0), LINGER_S)):
                 if key.fd in self._watched:  # else what came before it has closed it
-                    key.data(events)
+                    self._call(key.data, events)
             while self._timers and self._timers[0][0] <= time.monotonic():
-                heapq.heappop(self._timers)[2]()
+                self._call(heapq.heappop(self._timers)[2])
         try:
             os.unlink(self.path)
         except OSError:
             pass
+
+    def _call(self, call, *arguments):
+        """Call; what goes wrong ends one session or one client, and never the others."""
+        try:
+            call(*arguments)
+        except Exception:
+            owner = getattr(call, "__self__", None)
+            if isinstance(owner, Session):
+                owner.hang_up()
+            elif isinstance(owner, Client):
+                owner.close()
 
     def _is_over(self):
         if self.sessions or (self._is_stopping and any(client.out for client in self.clients)):
