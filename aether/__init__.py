@@ -42,7 +42,9 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       internals      all that asyncssh does not document and aether uses
       keys           the keys machines are created with
     settings       every setting; the only reader of the environment
-    messages       JSON Schemas with compiled validators, encode and decode                  (pure)
+    setting_parsers  parsers of settings' texts
+    messages       compiled validators of the schemas, decode and encode                     (pure)
+    schemas        JSON Schemas of what comes in, and of a terminal's messages out           (pure)
     machines       Machine, MachineState, the transition table                               (pure)
     errors         every deliberate error with its HTTP status and close code                (pure)
     emulator       the Fly Machines API on loopback; imports nothing from the rest of aether

@@ -3,7 +3,7 @@
 from typing import Any
 
 from aether.machines import MachineState
-from aether.messages import COLS, CREATE_MACHINE_SCHEMA, ROWS
+from aether.schemas import COLS, CREATE_MACHINE_SCHEMA, ROWS
 
 _TIME = {"type": "string", "format": "date-time"}
 _MACHINE = {

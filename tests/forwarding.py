@@ -1,4 +1,4 @@
-"""What an SSH server may be asked to forward: Unix sockets of its own side are reached, and nothing else is forwarded."""
+"""What an SSH server may be asked to forward: Unix sockets on its own side are reached, nothing else is."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ async def _ask(connection: asyncssh.SSHClientConnection, kind: str) -> None:
     elif kind == "remote tcp":
         await connection.forward_remote_port(host, 0, host, port)
     elif kind == "remote unix":
-        await connection.forward_remote_path("/tmp/remote-socket", "/nowhere")  # noqa: S108
+        await connection.forward_remote_path("/tmp/remote-socket", "/nowhere")
     elif kind == "x11":
         await connection.run("true", x11_forwarding=True, x11_display="localhost:99")
     else:

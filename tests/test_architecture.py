@@ -16,6 +16,7 @@ PURE = {
     "aether.fly.answers",
     "aether.fly.limits",
     "aether.messages",
+    "aether.schemas",
     "aether.fleet.tombstones",
     "aether.terminals.flow",
     "aether.terminals.output",

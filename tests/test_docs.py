@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import aether as package
-from aether import errors, machines, messages
+from aether import errors, machines, schemas
 from aether.settings import SETTINGS, default_text
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -33,10 +33,14 @@ def test_every_route_is_in_the_table(aether):
     assert documented == served
 
 
-@pytest.mark.parametrize("kind", sorted(messages.TERMINAL_SCHEMAS))
-def test_every_terminal_message_is_in_the_readme(kind):
+@pytest.mark.parametrize("kind", sorted({*schemas.TERMINAL_SCHEMAS, *schemas.SERVER_SCHEMAS}))
+def test_every_terminal_message_is_in_the_readme_with_its_fields(kind):
     """Clients are written from it."""
-    assert f'{{"type":"{kind}"' in README
+    section = README.partition("\n## Terminal messages\n")[2].partition("\n## ")[0]
+    fields = {**schemas.TERMINAL_SCHEMAS, **schemas.SERVER_SCHEMAS}[kind]["properties"]
+    examples = "".join(re.findall(rf'{{"type":"{kind}".*?}}', section))
+    assert [field for field in fields if f'"{field}":' not in examples and f'"{field}"' not in section] == []
+    assert examples
 
 
 def test_every_error_is_in_the_readme_with_its_codes():

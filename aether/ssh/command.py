@@ -13,7 +13,7 @@ WINDOW_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Completed:
-    """How a command ended, and what it said; `status` is None if a signal or the loss of the connection ended it."""
+    """How a command ended, and what it said; `status` is None if a signal ended it."""
 
     status: int | None
     stdout: bytes
@@ -26,8 +26,15 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
     def __init__(self) -> None:
         self._channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._status: int | None = None
+        self._has_ended = False
         self._outputs = {None: bytearray(), asyncssh.EXTENDED_DATA_STDERR: bytearray()}
         self.completed: asyncio.Future[Completed] = asyncio.get_running_loop().create_future()
+
+    def close(self) -> None:
+        """Close the command's channel, whether it has ended or not; its end is of no interest any longer."""
+        self.completed.cancel()
+        if self._channel is not None:
+            self._channel.abort()
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """Take the channel."""
@@ -38,15 +45,22 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         self._outputs[datatype] += data
         if sum(map(len, self._outputs.values())) > MAX_OUTPUT_BYTES and not self.completed.done():
             self.completed.set_exception(SshError("a command in the machine said more than 1 MiB; it was ended"))
-            assert self._channel is not None
-            self._channel.abort()
 
     def exit_status_received(self, status: int) -> None:
         """Note how the command exited."""
         self._status = status
+        self._has_ended = True
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        """Note that a signal ended the command."""
+        self._has_ended = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Say that the command has ended, or the connection."""
-        if not self.completed.done():
+        """Say that the command has ended, or the connection before it."""
+        if self.completed.done():
+            return
+        if not self._has_ended:
+            self.completed.set_exception(SshError("the SSH connection was lost while a command ran; try again"))
+        else:
             stdout, stderr = map(bytes, self._outputs.values())
             self.completed.set_result(Completed(self._status, stdout, stderr))

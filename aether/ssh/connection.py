@@ -25,7 +25,7 @@ S = TypeVar("S")
 C = TypeVar("C", bound=AnyChannel)
 
 
-class SocketRefused(SshError, code="ssh_socket_refused"):
+class SocketRefused(SshError, code="ssh_error"):
     """The machine's SSH server did not connect us to a Unix socket.
 
     `is_certain`: it does so for no path, whether something listens there or not. Else either is possible: OpenSSH 9.2

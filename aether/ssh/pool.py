@@ -97,12 +97,12 @@ class ConnectionPool:
             timeout_s: how long it may take once it has been started; then its channel is closed.
 
         Raises:
-            SshError: as `open_shell` does; or the command said more than 1 MiB.
+            SshError: as `open_shell` does; or the connection was lost meanwhile, or the command said more than 1 MiB.
             ProviderTimeout: the machine did not answer, or the command did not end in time.
         """
         session = CommandSession()
-        channel = await self.open_command(lambda: session, command, WINDOW_BYTES)
         try:
+            channel = await self.open_command(lambda: session, command, WINDOW_BYTES)
             channel.write(data)
             channel.write_eof()
             async with asyncio.timeout(timeout_s):
@@ -110,7 +110,7 @@ class ConnectionPool:
         except TimeoutError as error:
             raise ProviderTimeout(f"a command in the machine did not end in {timeout_s:g} s; try again") from error
         finally:
-            channel.abort()
+            session.close()
 
     async def _open(
         self, what: str, attempt: Callable[[Connection], Awaitable[C | None]], needs_room: bool = True

@@ -23,6 +23,9 @@ _CONFIG_PATH = "/run/aether/sshd_config"
 _HOST_KEY_PATH = "/etc/ssh/ssh_host_ed25519_key"
 _BACKLOG = 128
 _POLL_S = 0.01  # neither devpts nor proc reports changes
+# AllowTcpForwarding and PermitOpen hold for Unix sockets, too (OpenSSH's channels.c, channel_connect_to_path), and no
+# pattern is for these only. So this lists what the PTY host calls its sockets (infra/images/base/pty_host.py).
+_SOCKETS = " ".join(f"[/tmp/aether-1000-0f1ba701/{number}]:*" for number in range(10))
 _CONFIG = f"""\
 HostKey {_HOST_KEY_PATH}
 AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u .ssh/authorized_keys
@@ -44,8 +47,8 @@ AcceptEnv LANG LC_* COLORTERM
 PermitUserEnvironment no
 AllowStreamLocalForwarding local
 StreamLocalBindUnlink no
-AllowTcpForwarding no
-PermitOpen none
+AllowTcpForwarding local
+PermitOpen {_SOCKETS}
 PermitListen none
 GatewayPorts no
 AllowAgentForwarding no

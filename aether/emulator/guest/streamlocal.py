@@ -1,6 +1,6 @@
-"""A Unix socket of the machine, reached through a channel of the built-in SSH server (`direct-streamlocal@openssh.com`).
+"""A Unix socket of the machine, and the channel of the built-in SSH server through which it is reached.
 
-Source: OpenSSH's PROTOCOL, section 2.4.
+Source: OpenSSH's PROTOCOL, section 2.4 (`direct-streamlocal@openssh.com`).
 """
 
 import asyncio
