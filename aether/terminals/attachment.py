@@ -9,7 +9,7 @@ The output on its way is bounded by the shell's SSH channel, whose window is adj
 acknowledges says what it has drawn; for another one, what has left for the kernel counts, whose buffer
 `handlers.terminal` keeps small. While a user types in another terminal of the machine, grants are spread over time.
 
-A client of a session gets each piece of output with its offset in the session's log, and `drawn` says how far it has come.
+A client of a session gets each piece of output with its offset in the session's log.
 """
 
 import asyncio

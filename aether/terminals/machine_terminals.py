@@ -59,9 +59,7 @@ class MachineTerminals:
     def open(self, client: Client, query: TerminalQuery) -> Terminal:
         """Return a terminal whose shell opens once the machine runs."""
         forget = self._terminals.discard
-        terminal = Terminal(
-            client, query, self._machine, self.pool, self._keeping, self._priority, forget, self._pause
-        )
+        terminal = Terminal(client, query, self._machine, self.pool, self._keeping, self._priority, forget, self._pause)
         self._terminals.add(terminal)
         terminal.open()
         return terminal

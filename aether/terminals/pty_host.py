@@ -22,7 +22,9 @@ ASK_TIMEOUT_S = 10.0
 ANSWER_BYTES = 1 << 20  # more than a list of all sessions
 NO_PYTHON, NOT_INSTALLED = 97, 96  # exit statuses of the launcher
 _FIND = 'n={name}; f=/usr/local/lib/aether/$n; [ -r "$f" ] || f="$HOME/.cache/aether/$n"; '
-_RUN = f"command -v python3 >/dev/null || exit {NO_PYTHON}; [ -r \"$f\" ] || exit {NOT_INSTALLED}; exec python3 -ISOO \"$f\" "
+_RUN = (
+    f'command -v python3 >/dev/null || exit {NO_PYTHON}; [ -r "$f" ] || exit {NOT_INSTALLED}; exec python3 -ISOO "$f" '
+)
 _INSTALL = 'umask 077; d="$HOME/.cache/aether"; mkdir -p "$d" && cat >"$d/$n.$$" && mv "$d/$n.$$" "$d/$n"'
 
 

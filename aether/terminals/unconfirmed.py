@@ -1,4 +1,4 @@
-"""Unconfirmed: input that a session's host has not confirmed, so that it can be sent again, and is written once (pure)."""
+"""Unconfirmed: input that a session's host has not confirmed, to be sent again, and written once (pure)."""
 
 
 class Unconfirmed:

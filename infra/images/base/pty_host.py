@@ -165,7 +165,10 @@ class Log:
         """Add output, at most `size` of it; the oldest goes."""
         over = self.end + len(data) - self.start - self.size
         if over > 0:
-            self.modes.feed(self.read(self.start, over))
+            dropped = self.read(self.start, over + 3)
+            while over < len(dropped) and dropped[over] & 0xC0 == 0x80:  # in a character (RFC 3629): it goes whole
+                over += 1
+            self.modes.feed(dropped[:over])
             self.start += over
         at = self.end % self.size
         first = self.size - at
@@ -234,7 +237,7 @@ class Session:
             if offset < self.log.start:
                 lost, offset, modes = self.log.start - offset, self.log.start, self.log.modes
         else:
-            offset, modes = self.log.beginning()
+            offset, modes = self.log.beginning() if not is_new else (0, None)
         self.given = max(self.given, offset)
         client.next, client.until = offset, self.given
         client.sizes = [size for size in self.sizes if size[0] > offset]
