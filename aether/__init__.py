@@ -23,7 +23,18 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
     terminals      the shells that users open, and the clients attached to them
       machine_terminals  MachineTerminals: the terminals of one machine
       terminal       Terminal: what a user opens: a shell, and the client attached to it
+      session        SessionShell: a shell that lives in the machine, and outlives its channel
+      session_input  SessionInput: what is typed into a session, on its way to its PTY host
+      session_output SessionOutput: what a PTY host tells of a session, as messages
+      unconfirmed    Unconfirmed: input that the PTY host has not confirmed                  (pure)
+      pty_host       PtyHost: the PTY host of one machine, found, started and installed
+      host_channel   HostChannel: a channel to a PTY host, and the frames on it
+      frames         the frames that a PTY host and its clients exchange                     (pure)
+      session_info   SessionInfo: a session as the API lists it                              (pure)
+      diagnosis      Diagnosis: why a machine's shells are gone
       shell          ShellSession: a shell on a PTY, as a session channel of SSH
+      resizing       Resizing: the sizes of a window on their way to a shell
+      later          Later: calls a function once, a little later
       attachment     Attachment: the attached client, and the output on its way to it
       output         a PTY's output as whole characters, cut into messages                  (pure)
       flow           Credit: how much output may be on its way to a client's screen         (pure)

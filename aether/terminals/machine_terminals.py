@@ -9,11 +9,12 @@ from aether.host_file import PtyHostFile
 from aether.messages import TerminalQuery
 from aether.ssh.pool import ConnectionPool
 from aether.terminals.attachment import Client
+from aether.terminals.diagnosis import Diagnosis, TerminalMachine
 from aether.terminals.flow import TypingPriority
 from aether.terminals.pty_host import PtyHost
 from aether.terminals.session import SessionPolicy
 from aether.terminals.session_info import SessionInfo
-from aether.terminals.terminal import Keeping, Terminal, TerminalMachine
+from aether.terminals.terminal import Keeping, Terminal
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class MachineTerminals:
         self._machine = machine
         self.pool = pool
         self._keeping = Keeping(PtyHost(pool, sessions.file), sessions.policy) if sessions is not None else None
-        self._pause = pause
+        self._diagnosis = Diagnosis(machine, pause)
         self._terminals: set[Terminal] = set()
         self._priority = TypingPriority()
 
@@ -58,8 +59,8 @@ class MachineTerminals:
 
     def open(self, client: Client, query: TerminalQuery) -> Terminal:
         """Return a terminal whose shell opens once the machine runs."""
-        forget = self._terminals.discard
-        terminal = Terminal(client, query, self._machine, self.pool, self._keeping, self._priority, forget, self._pause)
+        shared = (self._machine, self.pool, self._keeping, self._priority, self._diagnosis)
+        terminal = Terminal(client, query, *shared, on_end=self._terminals.discard)
         self._terminals.add(terminal)
         terminal.open()
         return terminal

@@ -15,48 +15,25 @@ JSON text frames add 8 % to the bytes of text, and little to the time: the proto
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from aether.errors import AetherError, LimitExceeded, MachineNotRunning, SshError
 from aether.messages import Ack, Input, Resize, TerminalQuery
 from aether.ssh.connection import Pty
 from aether.ssh.pool import ConnectionPool
 from aether.terminals.attachment import Attachment, Client
+from aether.terminals.diagnosis import Diagnosis, TerminalMachine
 from aether.terminals.flow import START_WINDOW_BYTES, TypingPriority
 from aether.terminals.pty_host import CannotKeep, PtyHost
 from aether.terminals.session import SessionPolicy, SessionShell
-from aether.terminals.shell import Activity, ShellSession
+from aether.terminals.shell import ShellSession
 
 log = logging.getLogger(__name__)
 
 MAX_PENDING_INPUT_BYTES = 8 << 20
-DIAGNOSES = 3
 ATTEMPTS = 3  # to attach to a session again
-DIAGNOSIS_PAUSE_S = 0.5
-
-
-class TerminalMachine(Protocol):
-    """What a terminal needs of its machine."""
-
-    @property
-    def activity(self) -> Activity:
-        """Where input and output are noted."""
-
-    async def until_running(self) -> None:
-        """Return once the machine runs; raise MachineNotRunning if it will not."""
-
-    def ended_error(self) -> AetherError | None:
-        """Return why a machine has no terminals any more, None while it runs."""
-
-    async def check(self) -> None:
-        """Ask the provider for the machine's state now; raise AetherError if it does not say."""
-
-    def note_sessions(self, are_kept: bool, reason: str | None) -> None:
-        """Note whether the machine keeps sessions, and why not."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +57,8 @@ class Terminal:
         pool: the machine's SSH connections.
         keeping: how the machine keeps sessions; None: not at all.
         priority: who types on the machine, for all its terminals.
+        diagnosis: finds out why the shell is gone.
         on_end: called once, when the terminal is over.
-        pause: how to wait between two questions to the provider.
     """
 
     def __init__(
@@ -92,14 +69,14 @@ class Terminal:
         pool: ConnectionPool,
         keeping: Keeping | None,
         priority: TypingPriority,
+        diagnosis: Diagnosis,
         on_end: Callable[["Terminal"], None],
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._machine = machine
         self._pool = pool
         self._query = query
         self._on_end = on_end
-        self._pause = pause
+        self._diagnosis = diagnosis
         self.attachment = Attachment(client, priority)
         self.shell: ShellSession | SessionShell
         if keeping is not None and query.session is not None:
@@ -164,7 +141,7 @@ class Terminal:
         except MachineNotRunning as error:
             self.end(error)
         except AetherError as error:  # perhaps the machine stopped
-            self.end(await self._diagnose() or error)
+            self.end(await self._diagnosis.why_gone() or error)
         except Exception:
             log.exception("a terminal could not be opened")
             self.end(AetherError("the server failed to open a terminal; its log says why"))
@@ -224,10 +201,8 @@ class Terminal:
         error: AetherError = SshError("the connection to the machine was lost; reconnect")
         for number in range(ATTEMPTS):
             if number:
-                await self._pause(DIAGNOSIS_PAUSE_S)
-            with contextlib.suppress(AetherError):
-                await self._machine.check()
-            if (ended := self._machine.ended_error()) is not None:
+                await self._diagnosis.pause()
+            if (ended := await self._diagnosis.ended_error()) is not None:
                 return self.end(ended)
             self._is_lost = False
             try:
@@ -238,25 +213,11 @@ class Terminal:
                 error = SshError(f"{reason}; reconnect for a new shell")
             except AetherError as refusal:
                 error = refusal
-        self.end(await self._diagnose() or error)
+        self.end(await self._diagnosis.why_gone() or error)
 
     async def _end_lost(self) -> None:
         """End a terminal whose shell was killed or whose connection broke, perhaps because its machine stopped."""
-        error = await self._diagnose()
+        error = await self._diagnosis.why_gone()
         if error is None and not self.shell.exit_reason:
             error = SshError("the connection to the machine was lost; reconnect for a new shell")
         self.end(error, self.shell.exit_reason)
-
-    async def _diagnose(self) -> AetherError | None:
-        """Return why a machine's shell is gone that did not exit, None if only the connection was lost.
-
-        Fly may notice the end of a machine later than we do, so it is asked up to DIAGNOSES times.
-        """
-        for number in range(DIAGNOSES):
-            if number:
-                await self._pause(DIAGNOSIS_PAUSE_S)
-            with contextlib.suppress(AetherError):
-                await self._machine.check()
-            if (error := self._machine.ended_error()) is not None:
-                return error
-        return None
