@@ -8,7 +8,8 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       ops            health, readiness, metrics, OpenAPI
       terminal       the WebSocket of a terminal
       websocket      DirectStream: a WebSocket that reads and writes its socket directly
-      machines       REST
+      machines       REST: the life cycle of machines
+      sessions       REST: the sessions of a machine, which go on without a client
       base           OriginPolicy, and errors → JSON
     openapi        the OpenAPI description of the REST calls                                 (pure)
     fleet          the machines aether manages
@@ -36,6 +37,7 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       resizing       Resizing: the sizes of a window on their way to a shell
       later          Later: calls a function once, a little later
       attachment     Attachment: the attached client, and the output on its way to it
+      session_info   SessionInfo: what a list of a machine's sessions says of one          (pure)
       output         a PTY's output as whole characters, cut into messages                  (pure)
       flow           Credit: how much output may be on its way to a client's screen         (pure)
     fly            the Fly Machines API

@@ -29,6 +29,7 @@ from aether.handlers.base import NotFoundHandler, OriginPolicy
 from aether.handlers.machines import MachineHandler, MachinesHandler, StartHandler, StopHandler
 from aether.handlers.ops import FleetCollector, JsonHandler, MetricsHandler, ReadyHandler
 from aether.handlers.page import ModuleHandler, Page, PageHandler, RootHandler, XtermHandler
+from aether.handlers.sessions import SessionHandler, SessionsHandler
 from aether.handlers.terminal import CLOSE_PATIENCE_S, TerminalHandler
 from aether.host_file import PtyHostFile
 from aether.machines import MachineSize
@@ -192,6 +193,8 @@ class Aether:
             (r"/machines/([^/]+)", MachineHandler, machine),
             (r"/machines/([^/]+)/start", StartHandler, machine),
             (r"/machines/([^/]+)/stop", StopHandler, machine),
+            (r"/machines/([^/]+)/sessions", SessionsHandler, fleet),
+            (r"/machines/([^/]+)/sessions/([^/]+)", SessionHandler, fleet),
             (r"/machines/([^/]+)/terminal", TerminalHandler, terminal),
             (r"/healthz", JsonHandler, {**base, "answer": self.health()}),
             (r"/readyz", ReadyHandler, fleet),

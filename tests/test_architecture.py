@@ -20,6 +20,7 @@ PURE = {
     "aether.fleet.tombstones",
     "aether.terminals.flow",
     "aether.terminals.output",
+    "aether.terminals.session_info",
     "aether.machines",
     "aether.errors",
     "aether.emulator.http.limits",
