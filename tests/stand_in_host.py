@@ -1,7 +1,8 @@
 """In place of the PTY host, as little as keeps one shell: `python3 stand_in_host.py SOCKET COMMAND`.
 
 It goes to the background, owns the PTY of `sh -c COMMAND`, and ignores SIGHUP. One client after the other, on the
-socket, is on that PTY; the last one is sent what the shell wrote before its end, and is disconnected.
+socket, is on that PTY; the last one is sent what the shell wrote before its end, some time later "[over]", and is
+disconnected.
 """
 
 import os
@@ -10,7 +11,10 @@ import selectors
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
+
+LATE_S = 0.4  # a shell is gone, and its terminal, before all that it wrote is sent
 
 
 def main(path, command):
@@ -57,6 +61,10 @@ def copy(client, master):
                     data = os.read(key.fd, 4096)
                 except OSError:  # no process has the terminal open
                     data = b""
+                if not data and key.fd == master:
+                    os.close(master)
+                    time.sleep(LATE_S)
+                    client.sendall(b"[over]")
                 if not data:
                     return key.fd == master
                 os.write(ways[key.fd], data)

@@ -38,7 +38,7 @@ async def test_a_stop_hangs_up_kept_shells_and_their_last_output_arrives(box, ke
         reading = asyncio.ensure_future(reader.read())
         await box.stop(timeout="60s")  # a wait for `stopped` ends much earlier
         output = await reading
-    assert output.endswith(b"bye\n")
+    assert output.endswith(b"bye\n[over]")
     assert output.count(b"\0") == LAST
 
 
@@ -60,7 +60,7 @@ async def test_a_kept_shell_that_misses_the_hang_up_is_woken(box, keep, kept):
         await reader.readuntil(b"up")
         reading = asyncio.ensure_future(reader.read())
         await box.stop(timeout="60s")
-        assert (await reading).endswith(b"woken\r\n")
+        assert (await reading).endswith(b"woken\r\n[over]")
 
 
 @pytest.mark.gen_test
