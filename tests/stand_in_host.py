@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-LATE_S = 0.4  # a shell is gone, and its terminal, before all that it wrote is sent
+LATE_S = 0.6  # a shell is gone, and its terminal, before all that it wrote is sent
 
 
 def main(path, command):
