@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-LATE_S = 0.6  # a shell is gone, and its terminal, before all that it wrote is sent
+LATE_S = 0.5  # a shell is gone, and its terminal, before all that it wrote is sent
 
 
 def main(path, command):
@@ -63,6 +63,7 @@ def copy(client, master):
                     data = b""
                 if not data and key.fd == master:
                     os.close(master)
+                    os.wait()
                     time.sleep(LATE_S)
                     client.sendall(b"[over]")
                 if not data:
