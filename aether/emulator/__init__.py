@@ -35,6 +35,7 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ch
       shell          one session of it: a process and its SSH channel
       streamlocal    a Unix socket of the machine, and its SSH channel
       openssh        OpenSSH's sshd instead
+      process_table  who leads the session of a terminal, and how it is hung up
       command        one command of the API's `exec`
       children       processes: started, reaped, killed
     requests       the bodies of requests: schemas, decoding                                 (pure)

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import asyncssh
 
 from aether.emulator.guest.children import DRAIN_S, WAKE_AFTER_S, Children
+from aether.emulator.guest.process_table import Process, below, end_of, hang_up, leaders, processes, wake
 from aether.emulator.guest.shell import Shell
 from aether.emulator.guest.streamlocal import BUFFER_BYTES, StreamLocal
 
@@ -80,17 +82,37 @@ class BuiltinSshServer:
             self._acceptor.close()
         for session in self._sessions:
             session.hang_up()
-        await self._children.wait(min(WAKE_AFTER_S, grace_s))
+        kept = {end_of(shell.pid): shell for shell in _kept_shells()}
+        for shell in kept.values():
+            hang_up(shell)
+        await self._wait(kept, min(WAKE_AFTER_S, grace_s))
         for session in self._sessions:
             session.signal_received("WINCH")
-        await self._children.wait(max(grace_s - WAKE_AFTER_S, 0))
-        if closing := [session.closed for session in self._sessions if session.exit_code is not None]:
+        for ending, shell in kept.items():
+            if not ending.done():
+                wake(shell)
+        await self._wait(kept, max(grace_s - WAKE_AFTER_S, 0))
+        closing = [session.closed for session in self._sessions if session.exit_code is not None]
+        if any(ending.done() for ending in kept):  # their host sends the rest, and closes its connections
+            closing += [stream.closed for stream in self._streams]
+        if closing:
             await asyncio.wait(closing, timeout=DRAIN_S)
         for connection in self.connections:
             connection.disconnect(asyncssh.DISC_BY_APPLICATION, "the machine stops")
         if self.connections:
             waiters = [asyncio.ensure_future(c.wait_closed()) for c in self.connections]
             await asyncio.wait(waiters, timeout=_DISCONNECT_S)
+
+    async def _wait(self, endings: Collection["asyncio.Future[None]"], timeout_s: float) -> None:
+        """Wait for our children, and for other processes."""
+        others = [asyncio.wait(endings, timeout=timeout_s)] if endings else []
+        await asyncio.gather(self._children.wait(timeout_s), *others)
+
+
+def _kept_shells() -> list[Process]:
+    """Find the shells of this machine that are on no session of ours: those of a PTY host."""
+    mine = below(processes(), os.getpid())
+    return [shell for shell in leaders(mine) if shell.parent != os.getpid()]
 
 
 def _key_lines(path: Path) -> Iterator[str]:

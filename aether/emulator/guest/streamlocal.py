@@ -104,10 +104,17 @@ class StreamLocal(asyncssh.SSHUNIXSession[bytes]):
             data = b""
         if data and not self._channel.is_closing():
             self._channel.write(data)
-            return
+        else:
+            self._end_output()
+
+    def _end_output(self) -> None:
         self._is_output_over = True
         self._loop.remove_reader(self._socket)
         self._channel.write_eof()
+        try:
+            self._socket.send(b"")
+        except OSError:  # the other end is closed, not only for writing
+            self._is_input_over = True
         self._close_if_over()
 
     # The end.

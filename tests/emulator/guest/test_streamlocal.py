@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import tempfile
 from types import SimpleNamespace
@@ -17,21 +16,6 @@ from tests.processes import supervisor
 each_server = pytest.mark.parametrize("runtime", ["plain", "sshd"], indirect=True)
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)
 DATA = b"".join(b"%062d\n" % n for n in range(16645))  # 1 MiB
-
-
-@pytest.fixture
-def folder(box, runtime, state_dir):
-    """The folder of the PTY host's sockets, as the test and as the machine call it: OpenSSH's allows no other."""
-    if runtime == "plain":
-        with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-            yield name, name
-    else:
-        name = "tmp/aether-1000-0f1ba701"
-        place = state_dir / "machines" / box.id / "rootfs" / name
-        place.mkdir(mode=0o700)
-        fd = os.open(place, os.O_PATH)
-        yield f"/proc/self/fd/{fd}", f"/{name}"  # a socket's name may have 107 bytes only
-        os.close(fd)
 
 
 @pytest.fixture
@@ -85,9 +69,25 @@ async def test_a_server_that_ends_ends_the_channel(box, path, dialled):
         reader, writer = await connection.open_unix_connection(dialled)
         writer.write(DATA)
         assert await reader.read() == b""
-        writer.close()
-        await writer.wait_closed()
         assert (await connection.run("echo alive")).stdout == "alive\n"
+
+
+@plain
+@pytest.mark.gen_test
+async def test_a_server_that_only_stops_writing_goes_on_reading(box, path, dialled):
+    """Half of a connection may end, as half of a channel may."""
+    read = asyncio.Queue()
+
+    async def listen(reader, writer):
+        writer.write_eof()
+        read.put_nowait(await reader.read())
+
+    async with serving(path, listen), box.ssh() as connection:
+        reader, writer = await connection.open_unix_connection(dialled)
+        assert await reader.read() == b""
+        writer.write(DATA)
+        writer.write_eof()
+        assert await read.get() == DATA
 
 
 @each_server
