@@ -345,7 +345,7 @@ UPGRADE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 LOOK = (
-    "env | grep -v -e ^SSH_ -e ^_= -e ^AETHER_LOGIN= | sort; umask; ulimit -a; stty -a; ls /proc/self/fd; "
+    "env | grep -v -e ^SSH_ -e ^_= -e ^COLORTERM= -e ^AETHER_LOGIN= | sort; umask; ulimit -a; stty -a; ls /proc/self/fd; "
     "pwd; shopt login_shell; ps -o stat= -p $$"
 )
 
