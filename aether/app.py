@@ -36,8 +36,7 @@ from aether.machines import MachineSize
 from aether.settings import Settings
 from aether.ssh.keys import load_or_make_user_key, load_user_key, public_text
 from aether.ssh.pool import Keepalive
-from aether.terminals.machine_terminals import Sessions
-from aether.terminals.session import SessionPolicy
+from aether.terminals.keeping import SessionPolicy, Sessions
 
 log = logging.getLogger(__name__)
 
