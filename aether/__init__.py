@@ -32,7 +32,7 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       pty_host       PtyHost: the PTY host of one machine, found, started and installed
       host_channel   HostChannel: a channel to a PTY host, and the frames on it
       frames         the frames that a PTY host and its clients exchange                     (pure)
-      session_info   SessionInfo: a session as the API lists it
+      session_info   SessionInfo: a session as the API lists it                              (pure)
       diagnosis      Diagnosis: why a machine's shells are gone
       shell          ShellSession: a shell on a PTY, as a session channel of SSH
       resizing       Resizing: the sizes of a window on their way to a shell
