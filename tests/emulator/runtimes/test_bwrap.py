@@ -132,6 +132,11 @@ def test_the_supervisor_can_be_imported(inside):
     assert inside(command) == "1\n"
 
 
+def test_our_python_can_be_run(inside):
+    """Where it is the only one, the PTY host runs on it."""
+    assert inside(f"PATH={sys.base_prefix}/bin python3 -I -S -c 'import termios; print(1)'") == "1\n"
+
+
 @pytest.mark.gen_test
 async def test_a_program_that_works_is_found_by_trying(need, tmp_path):
     """Bubblewrap works when a terminal and the user's name do; a program that fails does not."""
