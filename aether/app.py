@@ -38,6 +38,7 @@ from aether.ssh.pool import Keepalive
 log = logging.getLogger(__name__)
 
 STATIC_DIR = Path(__file__).parent.parent / "static"
+PTY_HOST = Path(__file__).parent.parent / "infra/images/base/pty_host.py"
 LOCAL_APP = "local"
 MAX_MESSAGE_BYTES = 8 << 20  # an input message of the longest `data`, every character escaped
 
@@ -215,6 +216,7 @@ def _template(settings: Settings, user_key: asyncssh.SSHKey) -> MachineTemplate:
         ssh_user=settings.ssh_user,
         user_public_key=public_text(user_key),
         network=SshNetwork(settings.ssh_network, host, settings.ssh_ports),
+        pty_host=PTY_HOST.read_text(),
     )
 
 

@@ -104,6 +104,14 @@ def test_a_file_may_need_directories_or_replace_a_link(inside, rootfs, elsewhere
     assert inside(f"cd {elsewhere}; cat {path} old", files=[f"{elsewhere}/{path}"]) == "new\nold\n"
 
 
+def test_the_pty_host_is_beside_what_the_computer_has(inside, rootfs):
+    """Where aether puts it on a machine at Fly, too, among what is there."""
+    path = "/usr/local/lib/aether/pty-host-0123abcd.py"
+    rootfs.write(path.lstrip("/"), b"the host\n", 0o644)
+    there = {*(entry.name for entry in Path("/usr/local/lib").iterdir()), "aether"}
+    assert inside(f"cat {path}; ls -A /usr/local/lib", files=[path]).split("\n") == ["the host", *sorted(there), ""]
+
+
 def test_the_interpreter_is_visible_in_a_hidden_place(inside, elsewhere, monkeypatch):
     """What the supervisor runs on is there, read-only and by each of its names, and nothing beside it is."""
     (elsewhere / "python-3").mkdir()
