@@ -222,6 +222,7 @@ def _template(settings: Settings, user_key: asyncssh.SSHKey) -> MachineTemplate:
         ssh_user=settings.ssh_user,
         user_public_key=public_text(user_key),
         network=SshNetwork(settings.ssh_network, host, settings.ssh_ports),
+        pty_host=PTY_HOST.read_text(),
     )
 
 

@@ -4,6 +4,7 @@ Sources: Fly docs "Machines API, Machine config object", "Public network service
 """
 
 import base64
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,7 @@ class MachineTemplate:
     ssh_user: str
     user_public_key: str
     network: SshNetwork
+    pty_host: str = ""  # the source of the PTY host, if machines get it when they are created
 
     def config(self, machine: Machine, host_private_key: str) -> dict[str, Any]:
         """Return the `config` of a create call.
@@ -93,10 +95,18 @@ class MachineTemplate:
         }
 
     def _files(self, host_private_key: str) -> list[dict[str, Any]]:
-        return [
+        files = [
             _file(HOST_KEY_PATH, host_private_key, 0o600),
             _file(f"/etc/ssh/authorized_keys.d/{self.ssh_user}", self.user_public_key, 0o644),
         ]
+        if self.pty_host:
+            files.append(_file(pty_host_path(self.pty_host), self.pty_host, 0o644))
+        return files
+
+
+def pty_host_path(source: str) -> str:
+    """Return where a machine has this version of the PTY host; other versions may be beside it."""
+    return f"/usr/local/lib/aether/pty-host-{hashlib.sha256(source.encode()).hexdigest()[:8]}.py"
 
 
 def fly_name(machine: Machine) -> str:
