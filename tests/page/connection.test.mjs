@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { Connection } from "../../static/page/connection.js";
-import { FakeClock, FakeSocket, listen } from "./fakes.mjs";
+import { FakeClock, FakeSession, FakeSocket, listen } from "./fakes.mjs";
 
 describe("connection", () => {
-  let clock, luck, sockets, connection, ends;
+  let clock, luck, session, sockets, connection, ends;
 
   beforeEach(() => {
-    [clock, luck, sockets] = [new FakeClock(), 1, []];
-    const openSocket = (isReconnect) => {
-      sockets.push(new FakeSocket(isReconnect));
+    [clock, luck, session, sockets] = [new FakeClock(), 1, new FakeSession(), []];
+    const openSocket = (wish) => {
+      sockets.push(new FakeSocket(wish));
       return sockets.at(-1);
     };
-    connection = new Connection({ clock, random: () => luck, openSocket });
+    connection = new Connection({ clock, random: () => luck, session, openSocket });
     ends = listen(connection, "lost", "exited", "stopped", "gone", "retrying");
   });
 
@@ -34,7 +34,7 @@ describe("connection", () => {
     assert.equal(connection.shell, null);
     socket().receive({ type: "output", data: "$ " });
     assert.ok(connection.isAttached);
-    assert.equal(connection.shell, connection.attempt);
+    assert.notEqual(connection.shell, null);
     socket().receive({ type: "output", data: "x" });
     assert.deepEqual(seen.map(([name]) => name), ["detached", "connecting", "begun", "attached", "output", "output"]);
     assert.equal(seen.at(-1)[1], "x");
@@ -69,21 +69,21 @@ describe("connection", () => {
 
   test("a lost shell is missed: the next connection says reconnect=1, until a new one is attached", () => {
     attach();
-    assert.equal(socket().isReconnect, false);
+    assert.equal(socket().wish.isReconnect, false);
     socket().end(1006);
     assert.deepEqual(ends, [["lost"], ["retrying", { isRestart: false, reason: null }]]);
     clock.pass(500);
-    assert.equal(socket().isReconnect, true);
+    assert.equal(socket().wish.isReconnect, true);
     socket().end(1006);
     clock.pass(1_000);
-    assert.equal(socket().isReconnect, true);
+    assert.equal(socket().wish.isReconnect, true);
     socket().open();
     const lines = listen(connection, "reconnected");
     socket().receive({ type: "reconnected", message: "new session" });
     assert.deepEqual(lines, [["reconnected", "new session"]]);
     assert.ok(connection.isAttached);
     connection.connect();
-    assert.equal(socket().isReconnect, false);
+    assert.equal(socket().wish.isReconnect, false);
   });
 
   test("a connection that never had a shell misses none", () => {
@@ -91,7 +91,7 @@ describe("connection", () => {
     socket().end(1006);
     assert.deepEqual(ends.map(([name]) => name), ["retrying"]);
     clock.pass(500);
-    assert.equal(socket().isReconnect, false);
+    assert.equal(socket().wish.isReconnect, false);
   });
 
   test("an exit is no loss: the page waits to be asked", () => {
@@ -101,7 +101,7 @@ describe("connection", () => {
     clock.pass(60_000);
     assert.equal(sockets.length, 1);
     connection.connect();
-    assert.equal(socket().isReconnect, false);
+    assert.equal(socket().wish.isReconnect, false);
   });
 
   test("but Tornado's own timeout is a loss, although its code is that of an exit", () => {
@@ -255,6 +255,6 @@ describe("connection", () => {
     clock.pass(60_000);
     assert.equal(sockets.length, 1);
     connection.connect();
-    assert.equal(socket().isReconnect, false);
+    assert.equal(socket().wish.isReconnect, false);
   });
 });
