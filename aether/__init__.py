@@ -8,7 +8,8 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       ops            health, readiness, metrics, OpenAPI
       terminal       the WebSocket of a terminal
       websocket      DirectStream: a WebSocket that reads and writes its socket directly
-      machines       REST
+      machines       REST: the life cycle of machines
+      sessions       REST: the sessions of a machine, which go on without a client
       base           OriginPolicy, and errors → JSON
     openapi        the OpenAPI description of the REST calls                                 (pure)
     fleet          the machines aether manages
@@ -23,8 +24,20 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
     terminals      the shells that users open, and the clients attached to them
       machine_terminals  MachineTerminals: the terminals of one machine
       terminal       Terminal: what a user opens: a shell, and the client attached to it
+      session        SessionShell: a shell that lives in the machine, and outlives its channel
+      session_input  SessionInput: what is typed into a session, on its way to its PTY host
+      session_output SessionOutput: what a PTY host tells of a session, as messages
+      unconfirmed    Unconfirmed: input that the PTY host has not confirmed                  (pure)
+      pty_host       PtyHost: the PTY host of one machine, found, started and installed
+      host_channel   HostChannel: a channel to a PTY host, and the frames on it
+      frames         the frames that a PTY host and its clients exchange                     (pure)
+      session_info   SessionInfo: a session as the API lists it                              (pure)
+      diagnosis      Diagnosis: why a machine's shells are gone
       shell          ShellSession: a shell on a PTY, as a session channel of SSH
+      resizing       Resizing: the sizes of a window on their way to a shell
+      later          Later: calls a function once, a little later
       attachment     Attachment: the attached client, and the output on its way to it
+      session_info   SessionInfo: what a list of a machine's sessions says of one          (pure)
       output         a PTY's output as whole characters, cut into messages                  (pure)
       flow           Credit: how much output may be on its way to a client's screen         (pure)
     fly            the Fly Machines API
@@ -37,11 +50,14 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
     ssh            SSH
       pool           ConnectionPool: a machine's SSH connections, pinned and retried
       connection     Connection: one SSH connection, and the channels on it
+      command        Completed: a command that has run, and the session that collects what it says
       window         ReceiveWindow: what the far side of a channel may send
       internals      all that asyncssh does not document and aether uses
       keys           the keys machines are created with
     settings       every setting; the only reader of the environment
-    messages       JSON Schemas with compiled validators, encode and decode                  (pure)
+    setting_parsers  parsers of settings' texts
+    messages       compiled validators of the schemas, decode and encode                     (pure)
+    schemas        JSON Schemas of what comes in, and of a terminal's messages out           (pure)
     machines       Machine, MachineState, the transition table                               (pure)
     errors         every deliberate error with its HTTP status and close code                (pure)
     emulator       the Fly Machines API on loopback; imports nothing from the rest of aether

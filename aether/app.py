@@ -29,15 +29,20 @@ from aether.handlers.base import NotFoundHandler, OriginPolicy
 from aether.handlers.machines import MachineHandler, MachinesHandler, StartHandler, StopHandler
 from aether.handlers.ops import FleetCollector, JsonHandler, MetricsHandler, ReadyHandler
 from aether.handlers.page import ModuleHandler, Page, PageHandler, RootHandler, XtermHandler
+from aether.handlers.sessions import SessionHandler, SessionsHandler
 from aether.handlers.terminal import CLOSE_PATIENCE_S, TerminalHandler
+from aether.host_file import PtyHostFile
 from aether.machines import MachineSize
 from aether.settings import Settings
 from aether.ssh.keys import load_or_make_user_key, load_user_key, public_text
 from aether.ssh.pool import Keepalive
+from aether.terminals.machine_terminals import Sessions
+from aether.terminals.session import SessionPolicy
 
 log = logging.getLogger(__name__)
 
 STATIC_DIR = Path(__file__).parent.parent / "static"
+PTY_HOST = Path(__file__).parent.parent / "infra/images/base/pty_host.py"
 LOCAL_APP = "local"
 MAX_MESSAGE_BYTES = 8 << 20  # an input message of the longest `data`, every character escaped
 
@@ -166,6 +171,7 @@ class Aether:
             timing.last_output_s,
             timing.keepalive,
             self._choose_port,
+            _sessions(settings),
         )
 
     def _policy(self) -> OriginPolicy:
@@ -187,6 +193,8 @@ class Aether:
             (r"/machines/([^/]+)", MachineHandler, machine),
             (r"/machines/([^/]+)/start", StartHandler, machine),
             (r"/machines/([^/]+)/stop", StopHandler, machine),
+            (r"/machines/([^/]+)/sessions", SessionsHandler, fleet),
+            (r"/machines/([^/]+)/sessions/([^/]+)", SessionHandler, fleet),
             (r"/machines/([^/]+)/terminal", TerminalHandler, terminal),
             (r"/healthz", JsonHandler, {**base, "answer": self.health()}),
             (r"/readyz", ReadyHandler, fleet),
@@ -216,6 +224,14 @@ def _template(settings: Settings, user_key: asyncssh.SSHKey) -> MachineTemplate:
         user_public_key=public_text(user_key),
         network=SshNetwork(settings.ssh_network, host, settings.ssh_ports),
     )
+
+
+def _sessions(settings: Settings) -> Sessions | None:
+    """Return how shells outlive their connections."""
+    if settings.sessions == "plain":
+        return None
+    policy = SessionPolicy(settings.detach_grace_s, settings.max_detached)
+    return Sessions(PtyHostFile(PTY_HOST.read_bytes()), policy)
 
 
 def _default_size(settings: Settings) -> MachineSize:

@@ -5,9 +5,11 @@ AetherError
 ├── NotAllowed          403   –     Host or Origin is not ours
 ├── RouteNotFound       404   –     no such path
 ├── MachineNotFound     404   4404  no such machine, or it was destroyed under an open terminal
+├── SessionNotFound     404   –     the machine has no such session
 ├── MethodNotAllowed    405   –     the path has no such method
 ├── MachineNotRunning   409   4409  a terminal on a machine that does not run
 ├── MachineStopped      –     4410  the machine stopped under an open terminal
+├── SessionTaken        –     4411  another client opened the session
 ├── LimitExceeded       429   4429  our limits, or Fly's rate limit after retries
 ├── ProviderError       502   4502  Fly said no, was unreachable, or made no sense
 │   └── SshError        502   4502  the machine's SSH server said no or was unreachable
@@ -69,6 +71,10 @@ class MachineNotFound(AetherError, code="machine_not_found", http=404, close=440
     """There is no machine with this id, or there is no longer."""
 
 
+class SessionNotFound(AetherError, code="session_not_found", http=404):
+    """The machine has no session with this id, or it has ended."""
+
+
 class MethodNotAllowed(AetherError, code="method_not_allowed", http=405):
     """The path exists, the method does not."""
 
@@ -79,6 +85,10 @@ class MachineNotRunning(AetherError, code="machine_not_running", http=409, close
 
 class MachineStopped(AetherError, code="machine_stopped", http=409, close=4410):
     """The machine stopped under an open terminal."""
+
+
+class SessionTaken(AetherError, code="session_taken", http=409, close=4411):
+    """Another client opened the session; it is that one's now."""
 
 
 class LimitExceeded(AetherError, code="limit_exceeded", http=429, close=4429):

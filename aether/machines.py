@@ -98,6 +98,8 @@ class Machine:
     instance_id: str = ""
     private_ip: str = ""
     error: dict[str, Any] | None = None
+    keeps_sessions: bool | None = None  # whether its shells outlive a connection, None until one was opened
+    sessions_reason: str | None = None  # why they do not
 
     def to(self, state: MachineState) -> None:
         """Move to `state`; raise ValueError where the table has no such arrow."""
@@ -106,6 +108,8 @@ class Machine:
         if state not in TRANSITIONS[self.state]:
             raise ValueError(f"machine {self.id}: no transition from {self.state} to {state}")
         self.state = state
+        if state is MachineState.STARTING:
+            self.keeps_sessions = self.sessions_reason = None
 
     def note_input(self, now: float) -> None:
         """Record input, or a start, as activity at `now` (seconds since the epoch)."""
@@ -176,6 +180,7 @@ class Machine:
             "idle_stop_at": None if idle_stop_at is None else iso_utc(idle_stop_at),
             "fly_machine_id": self.fly_machine_id,
             "error": self.error,
+            "sessions": {"kept": self.keeps_sessions, "reason": self.sessions_reason},
         }
 
 

@@ -1,4 +1,4 @@
-"""JSON Schemas with compiled validators: all untrusted input is decoded here, and messages out are encoded.
+"""Compiled validators of the schemas: all untrusted input is decoded here, and messages out are encoded.
 
 Validators are compiled once and chosen by the message's `type`. A terminal message is checked for each key that is
 typed, so by `fastjsonschema`, which makes a Python function of a schema (1 µs, where jsonschema takes 30); jsonschema
@@ -15,76 +15,23 @@ from jsonschema.exceptions import best_match
 
 from aether.errors import InvalidMessage
 from aether.machines import MachineSize, MachineSpec
-
-MAX_INPUT_CHARS = 1 << 20
-CPUS = [1, 2, 4, 8, 16]
-COLS = {"type": "integer", "minimum": 2, "maximum": 500}
-ROWS = {"type": "integer", "minimum": 1, "maximum": 300}
-
-CREATE_MACHINE_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "name": {
-            "type": "string",
-            "pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$(?!\\n)",
-            "description": "lower-case letters, digits and hyphens, at most 40, no hyphen at either end",
-        },
-        "region": {
-            "type": "string",
-            "description": "a Fly region such as iad, or several in order of preference: iad,dfw",
-            "pattern": "^[a-z]{2,10}(,[a-z]{2,10})*$(?!\\n)",
-        },
-        "cpu_kind": {"enum": ["shared", "performance"]},
-        "cpus": {"enum": CPUS},
-        "memory_mb": {"type": "integer", "minimum": 256, "maximum": 131072, "multipleOf": 256},
-    },
-}
-INPUT_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["type", "data"],
-    "properties": {"type": {"const": "input"}, "data": {"type": "string", "maxLength": MAX_INPUT_CHARS}},
-}
-RESIZE_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["type", "cols", "rows"],
-    "properties": {"type": {"const": "resize"}, "cols": COLS, "rows": ROWS},
-}
-ACK_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["type", "bytes"],
-    "properties": {"type": {"const": "ack"}, "bytes": {"type": "integer", "minimum": 0, "maximum": 1 << 31}},
-}
-PING_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["type", "number"],
-    "properties": {"type": {"const": "ping"}, "number": {"type": "integer", "minimum": 0, "maximum": 1 << 31}},
-}
-TERMINAL_QUERY_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {"cols": COLS, "rows": ROWS, "reconnect": {"enum": [0, 1]}},
-}
-TERMINAL_SCHEMAS = {"input": INPUT_SCHEMA, "resize": RESIZE_SCHEMA, "ack": ACK_SCHEMA, "ping": PING_SCHEMA}
-"""What a client may send over a terminal's WebSocket, by its `type`."""
+from aether.schemas import CPUS, CREATE_MACHINE_SCHEMA, TERMINAL_QUERY_SCHEMA, TERMINAL_SCHEMAS, UUID
 
 _encode_string = json.JSONEncoder(ensure_ascii=False).encode  # a string by itself is encoded without any set-up
 _decode_object = json.JSONDecoder().raw_decode
 _CREATE_MACHINE = Draft202012Validator(CREATE_MACHINE_SCHEMA)
 _TERMINAL_QUERY = Draft202012Validator(TERMINAL_QUERY_SCHEMA)
+_UUID = Draft202012Validator(UUID)
 _TERMINAL = {
     kind: (fastjsonschema.compile(schema), Draft202012Validator(schema)) for kind, schema in TERMINAL_SCHEMAS.items()
 }
 
 
 class Input(NamedTuple):
-    """Keys for the shell, as the UTF-8 bytes that go down the PTY."""
+    """Keys for the shell, as the UTF-8 bytes that go down the PTY; `offset`: where they begin in the client's input."""
 
     data: bytes
+    offset: int | None = None
 
 
 class Resize(NamedTuple):
@@ -109,10 +56,16 @@ class Ping:
 
 @dataclass(frozen=True)
 class TerminalQuery:
-    """What the terminal URL's query says."""
+    """What the terminal URL's query says.
+
+    `session` and `client` are UUIDs; `offset` is where in the session's output to resume, in bytes.
+    """
 
     size: Resize
     is_reconnect: bool
+    session: str | None = None
+    offset: int | None = None
+    client: str | None = None
 
 
 def decode_create_machine(body: bytes, defaults: MachineSize) -> MachineSpec:
@@ -143,14 +96,20 @@ def check_size(size: MachineSize) -> None:
 
 
 def decode_terminal_query(arguments: dict[str, str]) -> TerminalQuery:
-    """Decode the terminal URL's query (`cols`, `rows`, `reconnect`); raise InvalidMessage with the path."""
+    """Decode the terminal URL's query; raise InvalidMessage with the path."""
     wanted: dict[str, Any] = {
-        key: int(value) if value.isascii() and value.isdecimal() and len(value) < 10 else value
+        key: int(value) if value.isascii() and value.isdecimal() and len(value) < 17 else value
         for key, value in arguments.items()
     }
     _check(_TERMINAL_QUERY, wanted)
     size = Resize(cols=wanted.get("cols", 80), rows=wanted.get("rows", 24))
-    return TerminalQuery(size=size, is_reconnect=wanted.get("reconnect") == 1)
+    names = {key: wanted.get(key) for key in ("session", "offset", "client")}
+    return TerminalQuery(size=size, is_reconnect=wanted.get("reconnect") == 1, **names)
+
+
+def is_session_id(text: str) -> bool:
+    """Return whether a session may have this id."""
+    return _UUID.is_valid(text)
 
 
 def decode_terminal(message: str | bytes) -> Input | Resize | Ack | Ping:
@@ -175,17 +134,21 @@ def decode_terminal(message: str | bytes) -> Input | Resize | Ack | Ping:
     if kind == "resize":
         return Resize(cols=int(wanted["cols"]), rows=int(wanted["rows"]))
     try:
-        return Input(wanted["data"].encode())
+        data = wanted["data"].encode()
     except UnicodeEncodeError as error:
         raise InvalidMessage("data holds half of a surrogate pair; send whole characters", "data") from error
+    return Input(data, int(wanted["offset"])) if "offset" in wanted else Input(data)
 
 
-def output(data: bytes) -> bytes:
-    """Encode terminal output, which must be valid UTF-8.
+def output(data: bytes, offset: int | None = None) -> bytes:
+    """Encode terminal output, which must be valid UTF-8; `offset` is the log's position after it, in a session.
 
     As Latin-1, a character a byte, JSON's escapes leave the bytes of UTF-8 as they are: 20 % less time than as text.
     """
-    return b'{"type":"output","data":%b}' % _encode_string(data.decode("latin-1")).encode("latin-1")
+    text = _encode_string(data.decode("latin-1")).encode("latin-1")
+    if offset is None:
+        return b'{"type":"output","data":%b}' % text
+    return b'{"type":"output","data":%b,"offset":%d}' % (text, offset)
 
 
 def pong(number: int, waiting_bytes: int) -> bytes:
@@ -193,15 +156,53 @@ def pong(number: int, waiting_bytes: int) -> bytes:
     return b'{"type":"pong","number":%d,"waiting":%d}' % (number, waiting_bytes)
 
 
-def error(message: str) -> bytes:
-    """Encode an error for the terminal's client."""
-    return json.dumps({"type": "error", "message": message}, ensure_ascii=False).encode()
+def error(message: str, retry_s: float | None = None) -> bytes:
+    """Encode an error for the terminal's client, and when it may come back."""
+    return _message("error", message=message, **({} if retry_s is None else {"retry_s": retry_s}))
 
 
 def reconnected() -> bytes:
     """Encode the PRD's message to a client that lost its shell."""
-    message = "Connection lost. Reconnected — new session."
-    return json.dumps({"type": "reconnected", "message": message}, ensure_ascii=False).encode()
+    return _message("reconnected", message="Connection lost. Reconnected — new session.")
+
+
+def session(session_id: str, is_new: bool, offset: int, taken: int) -> bytes:
+    """Encode that a session is here: output follows from `offset`, and `taken` bytes of the client's input are in."""
+    return _message("session", id=session_id, is_new=is_new, offset=offset, taken=taken)
+
+
+def lost(lost_bytes: int) -> bytes:
+    """Encode how much output is gone for ever."""
+    return _message("lost", bytes=lost_bytes)
+
+
+def replay(until: int, modes: bytes) -> bytes:
+    """Encode that output up to `until` is not new; `modes` (UTF-8) sets the terminal as it was at the beginning."""
+    return _message("replay", until=until, modes=modes.decode(errors="replace"))
+
+
+def size(cols: int, rows: int, offset: int) -> bytes:
+    """Encode the size that the terminal had from `offset` on."""
+    return _message("size", cols=cols, rows=rows, offset=offset)
+
+
+def taken(offset: int) -> bytes:
+    """Encode how much of the client's input was taken, in bytes from its beginning."""
+    return b'{"type":"taken","offset":%d}' % offset
+
+
+def foreground(command: str, is_shell: bool, echo: bool, canonical: bool, ixon: bool) -> bytes:
+    """Encode what runs in front, and its terminal's modes (termios(3): ECHO, ICANON, IXON)."""
+    return _message("foreground", command=command, is_shell=is_shell, echo=echo, canonical=canonical, ixon=ixon)
+
+
+def exited(status: int | None, signal: str | None) -> bytes:
+    """Encode the shell's end: its exit status, None if it is not known, or the signal (such as `HUP`) that ended it."""
+    return _message("exit", **({"status": status} if signal is None else {"signal": signal}))
+
+
+def _message(kind: str, **fields: Any) -> bytes:
+    return json.dumps({"type": kind, **fields}, ensure_ascii=False).encode(errors="replace")
 
 
 def _parse(text: str | bytes) -> Any:

@@ -3,7 +3,15 @@
 from typing import Any
 
 from aether.machines import MachineState
-from aether.messages import COLS, CREATE_MACHINE_SCHEMA, ROWS
+from aether.schemas import (
+    COLS,
+    CREATE_MACHINE_SCHEMA,
+    ROWS,
+    SERVER_SCHEMAS,
+    TERMINAL_QUERY_SCHEMA,
+    TERMINAL_SCHEMAS,
+    UUID,
+)
 
 _TIME = {"type": "string", "format": "date-time"}
 _MACHINE = {
@@ -31,8 +39,24 @@ _MACHINE = {
             "type": ["object", "null"],
             "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
         },
+        "sessions": {
+            "type": "object",
+            "description": "whether its shells outlive a connection, null until a terminal was opened, and why not",
+            "properties": {"kept": {"type": ["boolean", "null"]}, "reason": {"type": ["string", "null"]}},
+        },
     },
 }
+_SESSION_FIELDS = {
+    "id": UUID,
+    "command": {"type": "string", "description": "what runs in front"},
+    "is_shell": {"type": "boolean", "description": "whether that is the shell itself"},
+    "cols": COLS,
+    "rows": ROWS,
+    "created_at": _TIME,
+    "last_used_at": _TIME,
+    "is_attached": {"type": "boolean", "description": "whether a client has it open"},
+}
+_SESSION = {"type": "object", "required": [*_SESSION_FIELDS], "properties": _SESSION_FIELDS}
 _ERROR = {
     "type": "object",
     "required": ["error"],
@@ -52,7 +76,15 @@ _MACHINES = {
     "type": "object",
     "properties": {"machines": {"type": "array", "items": {"$ref": "#/components/schemas/Machine"}}},
 }
+_SESSIONS = {
+    "type": "object",
+    "required": ["sessions"],
+    "properties": {"sessions": {"type": "array", "items": {"$ref": "#/components/schemas/Session"}}},
+}
+_SESSION_ID = {"name": "session", "in": "path", "required": True, "schema": UUID}
 _ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+
+_MESSAGES = "Text messages: you send `MessageToTerminal`, and get `MessageFromTerminal`, as JSON."
 
 
 def document(version: str) -> dict[str, Any]:
@@ -62,7 +94,14 @@ def document(version: str) -> dict[str, Any]:
         "info": {"title": "aether", "version": version, "license": {"name": "MIT"}},
         "paths": _paths(),
         "components": {
-            "schemas": {"Machine": _MACHINE, "CreateMachine": CREATE_MACHINE_SCHEMA, "Error": _ERROR},
+            "schemas": {
+                "Machine": _MACHINE,
+                "CreateMachine": CREATE_MACHINE_SCHEMA,
+                "Session": _SESSION,
+                "MessageToTerminal": {"oneOf": [*TERMINAL_SCHEMAS.values()]},
+                "MessageFromTerminal": {"oneOf": [*SERVER_SCHEMAS.values()]},
+                "Error": _ERROR,
+            },
         },
     }
 
@@ -82,14 +121,17 @@ def _paths() -> dict[str, Any]:
         },
         "/machines/{id}/start": {"parameters": [_ID], "post": _call("Start a machine", 202, machine, 404)},
         "/machines/{id}/stop": {"parameters": [_ID], "post": _call("Stop a machine", 202, machine, 404)},
+        "/machines/{id}/sessions": {
+            "parameters": [_ID],
+            "get": _call("List the running sessions of a machine", 200, _SESSIONS, 404, 409, 502, 504),
+        },
+        "/machines/{id}/sessions/{session}": {
+            "parameters": [_ID, _SESSION_ID],
+            "delete": _call("Hang up a session", 204, None, 404, 409, 502, 504),
+        },
         "/machines/{id}/terminal": {
-            "parameters": [
-                _ID,
-                _query("cols", COLS),
-                _query("rows", ROWS),
-                _query("reconnect", {"enum": [0, 1]}),
-            ],
-            "get": _call("Open a terminal: upgrades to a WebSocket", 101, None, 400),
+            "parameters": [_ID, *(_query(*each) for each in TERMINAL_QUERY_SCHEMA["properties"].items())],
+            "get": {**_call("Open a terminal: upgrades to a WebSocket", 101, None, 400), "description": _MESSAGES},
         },
         "/healthz": {"get": _call("Whether the server is running", 200, {"type": "object"})},
         "/readyz": {"get": _call("Whether it serves machines", 200, {"type": "object"}, 503)},

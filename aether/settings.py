@@ -19,6 +19,7 @@ from aether.emulator.runtimes.base import AUTO, WITH_SSH
 from aether.errors import InvalidMessage
 from aether.machines import SSH_PORTS, MachineSize
 from aether.messages import check_size
+from aether.setting_parsers import number, one_of, origins, path, ports
 
 FLY_BASE_URL = "https://api.machines.dev"
 
@@ -31,52 +32,6 @@ def _setting(env: str, default: Any, help: str, parse: Callable[[str], Any] = st
     return field(default=default, metadata={"env": env, "help": help, "parse": parse, **extra})
 
 
-def _origins(text: str) -> tuple[str, ...]:
-    origins = tuple(part.strip().rstrip("/") for part in text.split(",") if part.strip())
-    for origin in origins:
-        parts = urllib.parse.urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path:
-            raise ValueError(f"{origin!r} is not an origin such as https://aether.example.com")
-    return origins
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"choose one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], Any]:
-    def parse(text: str) -> float:
-        try:
-            value = kind(text)
-        except ValueError:
-            raise ValueError(f"must be a number from {low:g} to {high:g}") from None
-        if not low <= value <= high:
-            raise ValueError(f"must be from {low:g} to {high:g}")
-        return value
-
-    return parse
-
-
-def _ports(text: str) -> range:
-    first, _, last = text.partition("-")
-    ports = range(int(first), int(last) + 1) if first.isdecimal() and last.isdecimal() else range(0)
-    if not ports or ports.start < 1 or ports[-1] >= 1 << 16:
-        raise ValueError("must be two ports from 1 to 65535 such as 20000-29999, the lower one first")
-    return ports
-
-
-def _path(text: str) -> Path:
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError as error:
-        raise ValueError(str(error)) from error
-
-
 @dataclass(frozen=True)
 class Settings:
     """What the operator decided. Times are seconds."""
@@ -86,53 +41,71 @@ class Settings:
     fly_region: str = _setting("FLY_REGION", "", "region of new machines, such as `sjc`; unset: Fly chooses")
     fly_flaps_base_url: str = _setting("FLY_FLAPS_BASE_URL", FLY_BASE_URL, "where the Machines API is")
     address: str = _setting("AETHER_ADDRESS", "127.0.0.1", "loopback address to listen on")
-    port: int = _setting("AETHER_PORT", 8080, "port to listen on; 0: any free one", _number(int, 0, 65535))
+    port: int = _setting("AETHER_PORT", 8080, "port to listen on; 0: any free one", number(int, 0, 65535))
     allowed_origins: tuple[str, ...] = _setting(
-        "AETHER_ALLOWED_ORIGINS", (), "origins of a reverse proxy in front, comma separated", _origins
+        "AETHER_ALLOWED_ORIGINS", (), "origins of a reverse proxy in front, comma separated", origins
     )
     deployment: str = _setting("AETHER_DEPLOYMENT", "default", "machines of other deployments are left alone")
     image: str = _setting("AETHER_IMAGE", "", "image of new machines; unset: registry.fly.io/APP/base:latest")
-    cpu_kind: str = _setting("AETHER_CPU_KIND", "shared", "`shared` or `performance`", _one_of("shared", "performance"))
-    cpus: int = _setting("AETHER_CPUS", 1, "cpus of a new machine", _number(int, 1, 16))
-    memory_mb: int = _setting("AETHER_MEMORY_MB", 512, "MiB of a new machine", _number(int, 256, 131072))
-    rootfs_gb: int = _setting("AETHER_ROOTFS_GB", 8, "GB of a machine's kept files", _number(int, 1, 8))
-    max_machines: int = _setting("AETHER_MAX_MACHINES", 50, "how many machines may exist", _number(int, 1, 100000))
-    max_sessions: int = _setting("AETHER_MAX_SESSIONS", 1000, "how many terminals may be open", _number(int, 1, 100000))
+    cpu_kind: str = _setting("AETHER_CPU_KIND", "shared", "`shared` or `performance`", one_of("shared", "performance"))
+    cpus: int = _setting("AETHER_CPUS", 1, "cpus of a new machine", number(int, 1, 16))
+    memory_mb: int = _setting("AETHER_MEMORY_MB", 512, "MiB of a new machine", number(int, 256, 131072))
+    rootfs_gb: int = _setting("AETHER_ROOTFS_GB", 8, "GB of a machine's kept files", number(int, 1, 8))
+    max_machines: int = _setting("AETHER_MAX_MACHINES", 50, "how many machines may exist", number(int, 1, 100000))
+    max_sessions: int = _setting("AETHER_MAX_SESSIONS", 1000, "how many terminals may be open", number(int, 1, 100000))
+    sessions: str = _setting(
+        "AETHER_SESSIONS",
+        "kept",
+        "`kept`: shells outlive their connections; `plain`: they end with them",
+        one_of("kept", "plain"),
+    )
+    detach_grace_s: float = _setting(
+        "AETHER_DETACH_GRACE_S",
+        60.0,
+        "how long a program waits for its client to come back when 1 MiB of its output is unread; then output is lost",
+        number(float, 0, 86400),
+    )
+    max_detached: int = _setting(
+        "AETHER_MAX_DETACHED",
+        16,
+        "how many shells of a machine may be without a client; more: the longest unused one is ended",
+        number(int, 1, 1000),
+    )
     ssh_private_key: str = _setting("AETHER_SSH_PRIVATE_KEY", "", "PEM text of the key of all machines", secret=True)
     ssh_private_key_file: Path | None = _setting(
-        "AETHER_SSH_PRIVATE_KEY_FILE", None, "file with that key; unset with local machines: made once", _path
+        "AETHER_SSH_PRIVATE_KEY_FILE", None, "file with that key; unset with local machines: made once", path
     )
     ssh_user: str = _setting("AETHER_SSH_USER", "coder", "user to log in as")
     ssh_network: str = _setting(
         "AETHER_SSH_NETWORK",
         "public",
         "`public`: a port of its own for each machine; `private`: Fly's 6PN",
-        _one_of("public", "private"),
+        one_of("public", "private"),
     )
     ssh_host: str = _setting("AETHER_SSH_HOST", "", "public address of the machines; unset: APP.fly.dev")
-    ssh_ports: range = _setting("AETHER_SSH_PORTS", SSH_PORTS, "new machines get one of these external ports", _ports)
+    ssh_ports: range = _setting("AETHER_SSH_PORTS", SSH_PORTS, "new machines get one of these external ports", ports)
     idle_timeout_s: float = _setting(
-        "AETHER_IDLE_TIMEOUT_S", 600.0, "a machine unused for so long is stopped", _number(float, 1, 1e9)
+        "AETHER_IDLE_TIMEOUT_S", 600.0, "a machine unused for so long is stopped", number(float, 1, 1e9)
     )
     idle_check_s: float = _setting(
-        "AETHER_IDLE_CHECK_S", 60.0, "how often to look for idle machines", _number(float, 0.05, 1e6)
+        "AETHER_IDLE_CHECK_S", 60.0, "how often to look for idle machines", number(float, 0.05, 1e6)
     )
     state_dir: Path = _setting(
         "AETHER_STATE_DIR",
         platformdirs.user_state_path("aether", appauthor=False),
         "folder of the local machines and of the SSH key",
-        _path,
+        path,
     )
     emulator_runtime: str = _setting(
         "AETHER_EMULATOR_RUNTIME",
         AUTO,
         f"what local machines run in: {', '.join(f'`{info.name}` ({info.description})' for info in WITH_SSH)}",
-        _one_of(*(info.name for info in WITH_SSH)),
+        one_of(*(info.name for info in WITH_SSH)),
     )
     compression: str = _setting(
-        "AETHER_COMPRESSION", "off", "`on`: compress terminal messages, for thin lines", _one_of("off", "on")
+        "AETHER_COMPRESSION", "off", "`on`: compress terminal messages, for thin lines", one_of("off", "on")
     )
-    log_format: str = _setting("AETHER_LOG_FORMAT", "text", "`text` or `json`", _one_of("text", "json"))
+    log_format: str = _setting("AETHER_LOG_FORMAT", "text", "`text` or `json`", one_of("text", "json"))
 
     @property
     def is_local(self) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from aether.app import Aether
 from aether.emulator.errors import EmulatorError
 from aether.errors import ProviderError
-from aether.messages import MAX_INPUT_CHARS
+from aether.schemas import MAX_INPUT_CHARS
 from aether.settings import load
 from aether.ssh.keys import UserKeyError
 from tests.processes import alive, below

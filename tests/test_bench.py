@@ -75,7 +75,7 @@ def test_a_changed_byte_fails_the_run(tmp_path):
 import runpy
 from aether import messages
 whole = messages.output
-messages.output = lambda text: whole(text.replace(b"00000777", b"00000778"))
+messages.output = lambda text, *offset: whole(text.replace(b"00000777", b"00000778"), *offset)
 runpy.run_path({str(BENCH.parents[1] / "server.py")!r}, run_name="__main__")
 """
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import aether as package
-from aether import errors, machines, messages
+from aether import errors, machines, schemas
 from aether.settings import SETTINGS, default_text
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -29,14 +29,19 @@ def test_every_setting_is_in_the_table_with_its_default_and_help():
 def test_every_route_is_in_the_table(aether):
     """And no route is that does not exist."""
     documented = {path.split("?")[0] for row in rows("REST") for path in re.findall(r"`(?:[A-Z]+ )?(/\S*?)`", row[0])}
-    served = {pattern.replace("([^/]+)", ":id").replace("(.+)", "…") for pattern, *_ in aether.routes()}
+    patterns = {pattern.replace("/sessions/([^/]+)", "/sessions/:session") for pattern, *_ in aether.routes()}
+    served = {pattern.replace("([^/]+)", ":id").replace("(.+)", "…") for pattern in patterns}
     assert documented == served
 
 
-@pytest.mark.parametrize("kind", sorted(messages.TERMINAL_SCHEMAS))
-def test_every_terminal_message_is_in_the_readme(kind):
+@pytest.mark.parametrize("kind", sorted({*schemas.TERMINAL_SCHEMAS, *schemas.SERVER_SCHEMAS}))
+def test_every_terminal_message_is_in_the_readme_with_its_fields(kind):
     """Clients are written from it."""
-    assert f'{{"type":"{kind}"' in README
+    section = README.partition("\n## Terminal messages\n")[2].partition("\n## ")[0]
+    fields = {**schemas.TERMINAL_SCHEMAS, **schemas.SERVER_SCHEMAS}[kind]["properties"]
+    examples = "".join(re.findall(rf'{{"type":"{kind}".*?}}', section))
+    assert [field for field in fields if f'"{field}":' not in examples and f'"{field}"' not in section] == []
+    assert examples
 
 
 def test_every_error_is_in_the_readme_with_its_codes():

@@ -26,10 +26,13 @@ from aether.ssh.connection import Pty
 from aether.ssh.keys import make_host_key, public_text
 from aether.ssh.pool import ConnectionPool
 from aether.terminals.flow import START_WINDOW_BYTES
+from tests.forwarding import FORBIDDEN, is_forwarded
 from tests.screen import Screen
 
 BASE = Path(__file__).parent.parent / "infra/images/base"
+HOST = Path(__file__).parent / "stand_in_host.py"
 PROMPT = "coder@aether:~$ "
+SOCKETS = "/tmp/aether-1000-0f1ba701"
 AWKWARD = {"QUOTES": """it's "quoted" `so` $HOME""", "LINES": "one\ntwo\n", "WIDE": "grüße-日本語", "EMPTY": ""}
 
 
@@ -98,8 +101,8 @@ class Machine:
         mounts = {"ssh": "/etc/ssh", "home": "/home", "profile.d": "/etc/profile.d", "bash.bashrc": "/etc/bash.bashrc"}
         mounts |= {name: f"/etc/{name}" for name in ("passwd", "group", "shadow")}
         argv = [self._bwrap, "--unshare-pid", "--as-pid-1", "--die-with-parent", "--cap-add", "ALL"]
-        argv += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run", "--tmpfs", "/tmp"]
-        argv += ["--ro-bind", str(BASE), "/tmp/base"]
+        argv += ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"]
+        argv += ["--perms", "1777", "--tmpfs", "/tmp", "--ro-bind", str(BASE), "/tmp/base"]
         for name, place in mounts.items():
             argv += ["--bind", str(self.path / name), place]
         return [*argv, "--chdir", "/", *command]
@@ -431,6 +434,73 @@ async def test_a_stop_does_not_wait_for_programs_that_do_not_care(machine, termi
     await screen.is_closed.wait()
 
 
+@pytest.fixture
+def connect(machine, user_key):
+    """`async with connect()` → a connection of asyncssh's own client."""
+    options = {"username": "coder", "client_keys": [user_key], "known_hosts": None, "config": None, "agent_path": None}
+    return lambda **more: asyncssh.connect("127.0.0.1", machine.port, **{**options, **more})
+
+
+@pytest.fixture
+def keep(machine):
+    """`await keep(connection, command)` → the socket of a shell that runs it from its first client on."""
+
+    async def start(connection, command):
+        await connection.run("cat > host.py", input=HOST.read_text(), check=True)
+        done = await connection.run(f"python3 -I -S host.py {SOCKETS}/0 {shlex.quote(command)}", check=True)
+        assert done.stdout == "up\n"
+        return f"{SOCKETS}/0"
+
+    return start
+
+
+@pytest.mark.gen_test
+async def test_nothing_but_the_pty_hosts_sockets_is_forwarded(machine, connect, tmp_path):
+    """Neither ports nor other sockets, agents, displays or networks."""
+    machine.start()
+    await machine.banner()
+    async with connect(agent_forwarding=str(tmp_path / "agent")) as connection:
+        assert [kind for kind in FORBIDDEN if await is_forwarded(connection, kind)] == []
+        for path in ("/run/other", f"{SOCKETS}/0"):
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await connection.open_unix_connection(path)
+        await connection.run("true", check=True)
+
+
+@pytest.mark.gen_test
+async def test_a_kept_shell_outlives_its_client(machine, connect, keep):
+    """The next one finds the same shell."""
+    machine.start()
+    await machine.banner()
+    answers = []
+    async with connect() as connection:
+        path = await keep(connection, "while read line; do echo $line $$; done")
+    for _ in range(2):
+        async with connect() as connection:
+            reader, writer = await connection.open_unix_connection(path)
+            writer.write(b"hello\n")
+            await reader.readuntil(b"\nhello ")
+            answers.append(await reader.readuntil(b"\r\n"))
+    assert answers[0] == answers[1]
+
+
+@pytest.mark.gen_test
+async def test_a_stop_hangs_up_kept_shells_and_their_last_output_arrives(machine, connect, keep):
+    """All of it."""
+    machine.start()
+    await machine.banner()
+    async with connect() as connection:
+        command = "stty -onlcr; trap 'head -c 300000 /dev/zero; echo bye; echo done > file; exit' HUP; echo up; "
+        path = await keep(connection, f"{command} while :; do sleep 0.05; done")
+        reader, _ = await connection.open_unix_connection(path)
+        await reader.readuntil(b"up\n")
+        os.kill(machine.pid, signal.SIGTERM)
+        output = await reader.read()
+        assert (output.count(b"\0"), output[-10:]) == (300000, b"bye\n[over]")
+        assert await machine.ended() == 0
+    assert (machine.path / "home/coder/file").read_text() == "done\n"
+
+
 @pytest.mark.gen_test
 async def test_what_sshd_ends_with_is_what_the_machine_ends_with(machine):
     """Where it was not stopped: a restart policy depends on that."""
@@ -483,9 +553,13 @@ def told(machine):
     return dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
 
 
-def test_nothing_is_forwarded(told):
-    """Neither a user's agent nor ports; OpenSSH before 10 needs to be told of agents apart from the rest."""
-    assert (told["disableforwarding"], told["allowagentforwarding"], told["x11forwarding"]) == ("yes", "no", "no")
+def test_only_the_pty_hosts_sockets_are_forwarded(told):
+    """As hosts for TCP, their paths mean nothing."""
+    assert told["allowstreamlocalforwarding"] == "local"
+    assert told["permitopen"].split() == [f"[{SOCKETS}/{number}]:*" for number in range(10)]
+    options = ("allowagentforwarding", "x11forwarding", "permittunnel", "gatewayports", "streamlocalbindunlink")
+    assert {told[option] for option in options} == {"no"}
+    assert (told["allowtcpforwarding"], told["permitlisten"]) == ("local", "none")
 
 
 def test_nothing_stands_between_a_login_and_its_prompt(told):

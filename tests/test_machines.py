@@ -75,6 +75,17 @@ def test_times_are_iso_8601_utc(box):
     assert box.to_json(1e9 + 600)["idle_stop_at"] == "2001-09-09T01:56:40Z"
 
 
+def test_whether_it_keeps_sessions_is_asked_anew_after_a_start(box):
+    """It may have another image, or a Python by then."""
+    box.keeps_sessions, box.sessions_reason = False, "it has no python3"
+    for state in ("starting", "running"):
+        box.to(MachineState(state))
+    assert box.to_json(None)["sessions"] == {"kept": None, "reason": None}
+    box.keeps_sessions, box.sessions_reason = False, "it has no python3"
+    box.to(MachineState.STOPPED)
+    assert box.to_json(None)["sessions"] == {"kept": False, "reason": "it has no python3"}
+
+
 @pytest.fixture
 def running():
     machine = Machine("id", "box", "sjc", "image", MachineSize("shared", 1, 512), 1000.0, 1000.0, 1000.0, 20000, "key")

@@ -73,6 +73,9 @@ def test_a_half_configured_fly_is_refused_with_what_is_missing(missing, named):
     [
         ({"AETHER_PORT": "http"}, "AETHER_PORT"),
         ({"AETHER_PORT": "70000"}, "from 0 to 65535"),
+        ({"AETHER_SESSIONS": "yes"}, "kept, plain"),
+        ({"AETHER_DETACH_GRACE_S": "86401"}, "from 0 to 86400"),
+        ({"AETHER_MAX_DETACHED": "0"}, "from 1 to 1000"),
         ({"AETHER_CPU_KIND": "quantum"}, "shared, performance"),
         (
             {"AETHER_EMULATOR_RUNTIME": "lxc"},

@@ -33,7 +33,9 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ch
       supervisor     the first process: executes what the emulator asks for
       builtin_ssh    the built-in SSH server: connections and keys
       shell          one session of it: a process and its SSH channel
+      streamlocal    a Unix socket of the machine, and its SSH channel
       openssh        OpenSSH's sshd instead
+      process_table  who leads the session of a terminal, and how it is hung up
       command        one command of the API's `exec`
       children       processes: started, reaped, killed
     requests       the bodies of requests: schemas, decoding                                 (pure)

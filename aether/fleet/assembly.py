@@ -17,6 +17,7 @@ from aether.fly.template import MachineTemplate
 from aether.machines import Machine
 from aether.ssh.keys import secret_of
 from aether.ssh.pool import ConnectionPool, Keepalive
+from aether.terminals.machine_terminals import Sessions
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class FleetOptions:
         last_output_s: how long a stopping machine has to close its terminals itself.
         keepalive: how a dead SSH connection is noticed.
         choose_port: picks one of the free SSH ports for a new machine.
+        sessions: how shells outlive their connections; None: they do not.
     """
 
     region: str = ""
@@ -37,6 +39,7 @@ class FleetOptions:
     last_output_s: float = LAST_OUTPUT_S
     keepalive: Keepalive = Keepalive()
     choose_port: Callable[[Sequence[int]], int] = random.choice
+    sessions: Sessions | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def assemble(
 
     def lifecycle(machine: Machine) -> MachineLifecycle:
         pool = _pool(template, user_key, options.keepalive, machine)
-        return MachineLifecycle(machine, operations, pool, clock, options.last_output_s)
+        return MachineLifecycle(machine, operations, pool, clock, options.last_output_s, options.sessions)
 
     fleet = Fleet(creation, lifecycle, tombstones, options.max_machines, options.max_terminals)
     reconciler = Reconciler(fleet, operations, creation, template.deployment, clock)

@@ -16,7 +16,7 @@ from aether.fly.answers import FlyMachine
 from aether.fly.operations import Operations
 from aether.machines import Machine, MachineState, state_from_fly
 from aether.ssh.pool import ConnectionPool
-from aether.terminals.machine_terminals import MachineTerminals
+from aether.terminals.machine_terminals import MachineTerminals, Sessions
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,7 @@ class MachineLifecycle:
 
     Args:
         last_output_s: how long a stopping machine has to close its terminals itself, after their last output.
+        sessions: how its shells outlive their connections; None: they do not.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class MachineLifecycle:
         pool: ConnectionPool,
         clock: Callable[[], float] = time.time,
         last_output_s: float = LAST_OUTPUT_S,
+        sessions: Sessions | None = None,
     ) -> None:
         self.machine = machine
         self.status = MachineStatus(machine)
@@ -48,7 +50,7 @@ class MachineLifecycle:
         self._asked_by = ""
         self._asked = 0  # how often a heading was asked for
         self.activity = ActivityPublisher(machine, operations, clock)
-        self.terminals = MachineTerminals(self, pool)
+        self.terminals = MachineTerminals(self, pool, sessions)
         self._driver: asyncio.Task[None] | None = None
         self._destroying: asyncio.Task[None] | None = None
 
@@ -170,6 +172,10 @@ class MachineLifecycle:
     def ended_error(self) -> AetherError | None:
         """Return why the machine has no terminals any more, None while it runs."""
         return self.status.ended_error()
+
+    def note_sessions(self, are_kept: bool, reason: str | None) -> None:
+        """Note whether the machine keeps sessions, and why not."""
+        self.machine.keeps_sessions, self.machine.sessions_reason = are_kept, reason
 
     # The steps.
 

@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from aether.errors import LimitExceeded, MachineNotFound, ShuttingDown
+from aether.errors import LimitExceeded, MachineNotFound, MachineNotRunning, ShuttingDown
 from aether.fleet.creation import MachineCreation
 from aether.fleet.lifecycle import MachineLifecycle
 from aether.fleet.tombstones import Tombstones
-from aether.machines import Machine, MachineSpec
+from aether.machines import Machine, MachineSpec, MachineState
 from aether.messages import TerminalQuery
 from aether.terminals.attachment import Client
+from aether.terminals.machine_terminals import MachineTerminals
+from aether.terminals.session_info import SessionInfo
 from aether.terminals.terminal import Terminal
 
 log = logging.getLogger(__name__)
@@ -124,6 +126,19 @@ class Fleet:
             )
         return lifecycle.terminals.open(client, query)
 
+    async def sessions(self, machine_id: str) -> Sequence[SessionInfo]:
+        """List the running sessions of a machine.
+
+        Raises:
+            MachineNotFound, MachineNotRunning: there is no such machine, or it does not run.
+            SshError, ProviderTimeout: it could not be asked.
+        """
+        return await self._terminals_of_running(machine_id).sessions()
+
+    async def end_session(self, machine_id: str, session_id: str) -> None:
+        """Hang up a session; raises SessionNotFound, and as `sessions` does."""
+        await self._terminals_of_running(machine_id).end_session(session_id)
+
     async def close(self) -> None:
         """Stop managing all machines, which go on at Fly; terminals close with "service restart"."""
         self._is_closing = True
@@ -143,6 +158,13 @@ class Fleet:
             return self._machines[machine_id]
         except KeyError:
             raise MachineNotFound(f"there is no machine {machine_id}; GET /machines lists them") from None
+
+    def _terminals_of_running(self, machine_id: str) -> MachineTerminals:
+        self.refuse_if_closing()
+        lifecycle = self._get(machine_id)
+        if lifecycle.machine.state is not MachineState.RUNNING:
+            raise MachineNotRunning(f"The machine is {lifecycle.machine.state}; it has sessions while it runs.")
+        return lifecycle.terminals
 
     def refuse_if_closing(self) -> None:
         """Raise ShuttingDown once `close` has begun."""

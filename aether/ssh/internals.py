@@ -12,6 +12,8 @@ from asyncssh.packet import SSHPacketLogger, UInt32
 
 READ_BYTES = 16 * 1024
 
+AnyChannel = asyncssh.SSHClientChannel[bytes] | asyncssh.SSHUNIXChannel[bytes]
+
 
 def tune(connection: asyncssh.SSHClientConnection) -> None:
     """Spare a client connection what it does for each key and each packet without need."""
@@ -57,7 +59,7 @@ def _limit_reads(connection: asyncssh.SSHClientConnection) -> None:
         setattr(connection._transport, "max_size", READ_BYTES)  # noqa: B010 - in no type
 
 
-def stop_automatic_grants(channel: asyncssh.SSHClientChannel[bytes]) -> None:
+def stop_automatic_grants(channel: AnyChannel) -> None:
     """Keep asyncssh from adjusting the channel's receive window (RFC 4254, section 5.2) by itself.
 
     It grants the whole window anew with the first bytes it delivers, drawn by the client or not, and once more at each
@@ -66,12 +68,12 @@ def stop_automatic_grants(channel: asyncssh.SSHClientChannel[bytes]) -> None:
     channel._init_recv_window = 0  # it grants when less than half of this is left: never
 
 
-def window_left(channel: asyncssh.SSHClientChannel[bytes]) -> int:
+def window_left(channel: AnyChannel) -> int:
     """Return how many bytes the far side of the channel may still send."""
     return channel._recv_window
 
 
-def adjust_window(channel: asyncssh.SSHClientChannel[bytes], size: int) -> None:
+def adjust_window(channel: AnyChannel, size: int) -> None:
     """Let the far side of the channel send `size` bytes more: SSH_MSG_CHANNEL_WINDOW_ADJUST (RFC 4254, section 5.2)."""
     channel._recv_window += size
     channel.send_packet(MSG_CHANNEL_WINDOW_ADJUST, UInt32(size))

@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import asyncssh
 
 from aether.errors import ProviderTimeout, SshError
 from aether.ssh import internals
-from aether.ssh.connection import Channel, Connection, Pty, Session
+from aether.ssh.command import WINDOW_BYTES, CommandSession, Completed
+from aether.ssh.connection import C, Channel, Connection, Pty, Session, SocketChannel, SocketSession
 
 CONNECT_DEADLINE_S = 30.0
 ATTEMPT_TIMEOUT_S = 10.0
@@ -68,21 +69,68 @@ class ConnectionPool:
             SshError: the machine refused us, or its host key is not the pinned one.
             ProviderTimeout: it did not answer in time.
         """
+        return await self._open("a terminal", lambda connection: connection.open(factory, pty))
+
+    async def open_command(self, factory: Callable[[], Session], command: str, window: int) -> Channel:
+        """Start a command without a PTY, as one more channel of a connection; raises as `open_shell` does.
+
+        Args:
+            window: how many bytes it may send at first.
+        """
+        return await self._open("a command", lambda connection: connection.open_command(factory, command, window))
+
+    async def open_socket(self, factory: Callable[[], SocketSession], path: str, window: int) -> SocketChannel:
+        """Connect to a Unix socket of the machine, as one more channel of a connection.
+
+        The first living connection will do: these channels are not limited as terminals and commands are.
+
+        Raises:
+            SocketRefused: nothing listens there, or forwarding is forbidden; mostly the two look alike, see there.
+            SshError, ProviderTimeout: as `open_shell` does.
+        """
+        return await self._open(path, lambda connection: connection.open_socket(factory, path, window), False)
+
+    async def run(self, command: str, data: bytes = b"", timeout_s: float = 15.0) -> Completed:
+        """Run a command with `data` as its standard input, and wait for its end.
+
+        Args:
+            timeout_s: how long it may take once it has been started; then its channel is closed.
+
+        Raises:
+            SshError: as `open_shell` does; or the connection was lost meanwhile, or the command said more than 1 MiB.
+            ProviderTimeout: the machine did not answer, or the command did not end in time.
+        """
+        session = CommandSession()
+        try:
+            channel = await self.open_command(lambda: session, command, WINDOW_BYTES)
+            channel.write(data)
+            channel.write_eof()
+            async with asyncio.timeout(timeout_s):
+                return await session.completed
+        except TimeoutError as error:
+            raise ProviderTimeout(f"a command in the machine did not end in {timeout_s:g} s; try again") from error
+        finally:
+            session.close()
+
+    async def _open(
+        self, what: str, attempt: Callable[[Connection], Awaitable[C | None]], needs_room: bool = True
+    ) -> C:
         deadline = self._clock() + self._deadline_s
         while True:
-            connection = await self.connect(deadline)
+            connection = await self.connect(deadline, needs_room)
             try:
-                channel = await connection.open(factory, pty)
+                channel = await attempt(connection)
             except (asyncssh.Error, OSError) as error:
-                raise SshError(f"the machine's SSH server refused a terminal: {error}; try again") from error
+                raise SshError(f"the machine's SSH server refused {what}: {error}; try again") from error
             if channel is not None:
                 return channel
 
-    async def connect(self, deadline: float | None = None) -> Connection:
-        """Return a living connection with room, or make one; retry while the SSH server is not up yet.
+    async def connect(self, deadline: float | None = None, needs_room: bool = True) -> Connection:
+        """Return a living connection, or make one; retry while the SSH server is not up yet.
 
         Args:
             deadline: by `clock`; callers that wait for each other each give up at their own.
+            needs_room: whether it has to have room for a session, as a terminal or a command is, too.
         """
         deadline = self._clock() + self._deadline_s if deadline is None else deadline
         async with self._lock:
@@ -91,7 +139,7 @@ class ConnectionPool:
                     connection.abort()
             self.connections = [known for known in self.connections if not known.is_closed()]
             for connection in self.connections:
-                if connection.has_room():
+                if connection.has_room() if needs_room else not connection.is_silent:
                     return connection
             self.connections.append(Connection(await self._connect(deadline)))
             return self.connections[-1]

@@ -1,14 +1,12 @@
 """ReceiveWindow: the flow control of one SSH channel (RFC 4254, section 5.2), driven by what the client has drawn."""
 
-import asyncssh
-
 from aether.ssh import internals
 
 
 class ReceiveWindow:
     """How much the far side of a channel may send; it begins as the window the channel was opened with."""
 
-    def __init__(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
+    def __init__(self, channel: internals.AnyChannel) -> None:
         self._channel = channel
         internals.stop_automatic_grants(channel)
 

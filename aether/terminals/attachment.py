@@ -8,21 +8,26 @@ The output on its way is bounded by the shell's SSH channel, whose window is adj
 (`flow.Credit`); asyncssh's own pausing bounds less, as it grants a whole window at each resume. A client that
 acknowledges says what it has drawn; for another one, what has left for the kernel counts, whose buffer
 `handlers.terminal` keeps small. While a user types in another terminal of the machine, grants are spread over time.
+
+A client of a session gets each piece of output with its offset in the session's log.
 """
 
 import asyncio
 import functools
+from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from aether import messages
 from aether.errors import AetherError
 from aether.ssh.window import ReceiveWindow
 from aether.terminals.flow import Credit, TypingPriority
-from aether.terminals.output import Utf8, pieces
+from aether.terminals.output import Positions, Utf8, pieces
 
 MAX_UNSENT_MESSAGES = 64
 MAX_UNSENT_BYTES = 1792 * 1024  # of messages, in our own memory, whatever the client and the program do
 LONGEST_ESCAPE = 6  # a control character, one byte, is six in JSON: \u0000
+MIN_OVERHEAD_BYTES = 4 * 1024  # what frames need besides output is granted anew in steps of this
 CLOSE_NORMAL = 1000  # RFC 6455, section 7.4.1
 
 
@@ -58,6 +63,11 @@ class Attachment:
         self._is_closed = False
         self._gathered: bytearray | None = None  # None: there was no output in the last turn of the loop
         self._is_held = False  # what was gathered, until fewer messages wait
+        self._overhead = 0  # bytes that were no output, since the last grant
+        self._positions: Positions | None = None  # of a session's output
+        self._marks: deque[tuple[int, int]] = deque()  # of messages not drawn: UTF-8 sent up to each, and its offset
+        self._sent_text = self._drawn_text = 0
+        self._on_drawn: Callable[[int], None] | None = None
 
     @property
     def is_paused(self) -> bool:
@@ -69,6 +79,22 @@ class Attachment:
     def begin(self, window: ReceiveWindow) -> None:
         """Take output from a shell that may write as `window` allows."""
         self.window = window
+
+    def resume(self, offset: int, on_drawn: Callable[[int], None]) -> None:
+        """Take a session's output from `offset` of its log on; `on_drawn` is called with the offset that was drawn."""
+        self._positions = Positions(offset)
+        self._on_drawn = on_drawn
+
+    def restart(self) -> None:
+        """Send what was gathered, for the channel that it came over is lost; the next one has a window of its own."""
+        self.flush()
+        self.window = None
+        self.credit.restart()
+
+    @property
+    def offset(self) -> int | None:
+        """Where in the session's log the client goes on, once it has all that was sent."""
+        return None if self._positions is None else self._positions.offset
 
     def announce(self, is_reconnect: bool) -> None:
         """Tell the client that a shell runs: a new one, if the client has lost another."""
@@ -82,10 +108,24 @@ class Attachment:
             self._send(data)
             self._gather()
 
+    def add_overhead(self, size: int) -> None:
+        """Count bytes that came over the channel and are no output: they are granted anew without being drawn."""
+        self.credit.received(size)
+        self._overhead += size
+        if self._overhead >= MIN_OVERHEAD_BYTES:
+            self._overhead = 0
+            self._grant()
+
+    def flush(self) -> None:
+        """Send what was gathered, so that another message can follow it."""
+        gathered, self._gathered = self._gathered, None
+        if gathered:
+            self._send(bytes(gathered))
+
     def finish(self) -> None:
         """Send what is left of a shell that writes no more; half a character at the end is shown as U+FFFD."""
-        self._send(bytes(self._gathered or b""), is_last=True)
-        self._gathered = None
+        gathered, self._gathered = self._gathered, None
+        self._send(bytes(gathered or b""), is_last=True)
 
     # From the client.
 
@@ -103,8 +143,7 @@ class Attachment:
 
     def end(self, error: AetherError | None, reason: str = "") -> None:
         """Send what was gathered, then the error if there is one, and close the client's connection."""
-        self._send(bytes(self._gathered or b""))
-        self._gathered = None
+        self.flush()
         self._is_closed = True
         if self._pause is not None:
             self._pause.cancel()
@@ -131,14 +170,25 @@ class Attachment:
             self._send(bytes(gathered))
             self._gather()
 
+    def _texts(self, data: bytes, is_last: bool) -> list[tuple[bytes, int | None]]:
+        """Return the messages' texts, with their offsets where the shell is a session's."""
+        if self._positions is not None:
+            return [*self._positions.take(data, is_last)]
+        text = self._utf8.take(data, is_last)
+        return [(piece, None) for piece in pieces(text)] if text else []
+
     def _send(self, data: bytes, is_last: bool = False) -> None:
         self.credit.received(len(data))
-        text = self._utf8.take(data, is_last)
-        if not text or self._is_closed:
+        texts = self._texts(data, is_last)
+        if self._is_closed:
             return
-        self.credit.sent(len(text), self._loop.time())  # all of it, before some of it is drawn and more granted
-        for piece in pieces(text):
-            message = messages.output(piece)
+        # all of it, before some of it is drawn and more granted
+        self.credit.sent(sum(len(piece) for piece, _ in texts), self._loop.time())
+        for piece, offset in texts:
+            if offset is not None:
+                self._sent_text += len(piece)
+                self._marks.append((self._sent_text, offset))
+            message = messages.output(piece, offset)
             sent = self.client.send(message)
             if sent is None:
                 self.credit.drawn(len(piece), self._loop.time())
@@ -163,7 +213,17 @@ class Attachment:
 
     def _drawn(self, size: int) -> None:
         self.credit.drawn(size, self._loop.time())
+        self._note_drawn(size)
         self._grant()
+
+    def _note_drawn(self, size: int) -> None:
+        """Say how far the client has come in the session's log."""
+        self._drawn_text = min(self._drawn_text + size, self._sent_text)
+        offset = None
+        while self._marks and self._marks[0][0] <= self._drawn_text:
+            offset = self._marks.popleft()[1]
+        if offset is not None and self._on_drawn is not None:
+            self._on_drawn(offset)
 
     def _grant(self) -> None:
         """Let the shell write on, as far as our own buffer can take it: a client's acknowledgements may be false."""

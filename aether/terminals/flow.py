@@ -9,7 +9,7 @@ client is never far behind, a fast one never waits for us.
 MIN_WINDOW_BYTES = 48 * 1024  # more than clients may collect before they acknowledge (32 KiB), or both would wait
 ACK_BYTES = 32 * 1024  # clients acknowledge at least so often
 START_WINDOW_BYTES = 128 * 1024
-MAX_WINDOW_BYTES = 1024 * 1024
+MAX_WINDOW_BYTES = 768 * 1024  # less than a session's log, which keeps what is on its way for who is cut off
 MAX_GRANT_BYTES = 32 * 1024  # what is worth a message of its own, however large the window
 WORTH_S = 0.25
 SAMPLE_S = 0.05
@@ -56,6 +56,10 @@ class Credit:
     def undrawn(self) -> int:
         """How much was sent to the client and is not drawn yet."""
         return self._undrawn
+
+    def restart(self) -> None:
+        """Begin with the window of another channel; what was sent is still to be drawn."""
+        self._unreceived = START_WINDOW_BYTES
 
     def acknowledge(self) -> None:
         """Allow a larger window: the client itself says what it has drawn, so what lies in kernels is counted, too."""

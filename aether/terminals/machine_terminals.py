@@ -2,13 +2,27 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 
-from aether.errors import AetherError
+from aether.errors import AetherError, SessionNotFound
+from aether.host_file import PtyHostFile
 from aether.messages import TerminalQuery
 from aether.ssh.pool import ConnectionPool
 from aether.terminals.attachment import Client
+from aether.terminals.diagnosis import Diagnosis, TerminalMachine
 from aether.terminals.flow import TypingPriority
-from aether.terminals.terminal import Terminal, TerminalMachine
+from aether.terminals.pty_host import PtyHost
+from aether.terminals.session import SessionPolicy
+from aether.terminals.session_info import SessionInfo
+from aether.terminals.terminal import Keeping, Terminal
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """How shells outlive their connections: the PTY host's program, and what holds for a session without a client."""
+
+    file: PtyHostFile
+    policy: SessionPolicy
 
 
 class MachineTerminals:
@@ -17,6 +31,7 @@ class MachineTerminals:
     Args:
         machine: whose terminals they are.
         pool: its SSH connections.
+        sessions: how shells outlive their connections; None: they do not.
         pause: how a terminal waits between two questions to the provider.
     """
 
@@ -24,11 +39,13 @@ class MachineTerminals:
         self,
         machine: TerminalMachine,
         pool: ConnectionPool,
+        sessions: Sessions | None = None,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._machine = machine
         self.pool = pool
-        self._pause = pause
+        self._keeping = Keeping(PtyHost(pool, sessions.file), sessions.policy) if sessions is not None else None
+        self._diagnosis = Diagnosis(machine, pause)
         self._terminals: set[Terminal] = set()
         self._priority = TypingPriority()
 
@@ -42,11 +59,21 @@ class MachineTerminals:
 
     def open(self, client: Client, query: TerminalQuery) -> Terminal:
         """Return a terminal whose shell opens once the machine runs."""
-        forget = self._terminals.discard
-        terminal = Terminal(client, query, self._machine, self.pool, self._priority, forget, self._pause)
+        shared = (self._machine, self.pool, self._keeping, self._priority, self._diagnosis)
+        terminal = Terminal(client, query, *shared, on_end=self._terminals.discard)
         self._terminals.add(terminal)
         terminal.open()
         return terminal
+
+    async def sessions(self) -> list[SessionInfo]:
+        """Return the machine's sessions, oldest first; raise SshError, ProviderTimeout."""
+        return [] if self._keeping is None else await self._keeping.host.sessions()
+
+    async def end_session(self, session: str) -> None:
+        """Hang up a session; raise SessionNotFound, SshError, ProviderTimeout."""
+        if self._keeping is None:
+            raise SessionNotFound("this server keeps no sessions (AETHER_SESSIONS)")
+        await self._keeping.host.hang_up(session)
 
     async def end(self, error: AetherError, patience_s: float = 0.0) -> None:
         """End all terminals with `error`, and the connections, whether the machine answers or not.

@@ -5,12 +5,19 @@ from collections.abc import Iterator
 
 MAX_MESSAGE_BYTES = 64 * 1024  # of UTF-8: a slow client can acknowledge, and draw, only whole messages
 
+MAX_INVALID_BYTES = MAX_MESSAGE_BYTES // 3 - 3  # a byte becomes three where it is invalid
+
 
 class Utf8:
     """Makes valid UTF-8 of what comes in pieces: half a character waits for its rest, invalid bytes become U+FFFD."""
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, rest: bytes = b"") -> None:
+        self._rest = rest
+
+    @property
+    def rest(self) -> bytes:
+        """What has come of a character that is not whole yet."""
+        return self._rest
 
     def take(self, data: bytes, is_last: bool = False) -> bytes:
         """Return what is whole by now; with `is_last`, half a character at the end is invalid."""
@@ -24,6 +31,39 @@ class Utf8:
             text = replaced.encode()
         self._rest = data[size:]
         return text
+
+
+class Positions:
+    """Whole characters of a log's output, with the offset in the log after them.
+
+    An offset counts the bytes that the program wrote, also where they were invalid and have become U+FFFD.
+    """
+
+    def __init__(self, offset: int) -> None:
+        self._end = offset  # of what was taken
+        self._utf8 = Utf8()
+
+    @property
+    def offset(self) -> int:
+        """The offset after the last whole character: where to go on with a decoder of one's own."""
+        return self._end - len(self._utf8.rest)
+
+    def take(self, data: bytes, is_last: bool = False) -> Iterator[tuple[bytes, int]]:
+        """Cut output into texts of at most MAX_MESSAGE_BYTES, each with the offset after it."""
+        before, rest = self.offset, self._utf8.rest
+        text = self._utf8.take(data, is_last)
+        self._end += len(data)
+        if len(text) == self.offset - before:
+            for piece in pieces(text) if text else ():
+                before += len(piece)
+                yield piece, before
+        elif len(text) <= MAX_MESSAGE_BYTES:
+            yield text, self.offset
+        else:  # some of it is invalid, so how long a text is says nothing about where it ends: cut before decoding
+            self._end, self._utf8 = self._end - len(data), Utf8(rest)
+            for start in range(0, len(data), MAX_INVALID_BYTES):
+                end = start + MAX_INVALID_BYTES
+                yield from self.take(data[start:end], is_last and end >= len(data))
 
 
 def pieces(text: bytes, most: int = MAX_MESSAGE_BYTES) -> Iterator[bytes]:

@@ -4,17 +4,14 @@ The path of a key: `type` → channel → PTY. The path of output: `data_receive
 stream in between → `attachment.Attachment`, which holds the shell back where the client is slow.
 """
 
-import asyncio
 from typing import Protocol
 
 import asyncssh
 
-from aether.messages import Resize
+from aether.messages import Input, Resize
 from aether.ssh.window import ReceiveWindow
 from aether.terminals.attachment import Attachment
-
-RESIZE_PAUSE_S = 0.05
-REDRAW_S = 1.0  # for a shell or an editor to draw what another size asks for
+from aether.terminals.resizing import REDRAW_S, RESIZE_PAUSE_S, Resizing
 
 
 class Activity(Protocol):
@@ -57,16 +54,10 @@ class ShellSession(asyncssh.SSHClientSession[bytes]):
         resize_pause_s: float = RESIZE_PAUSE_S,
         redraw_s: float = REDRAW_S,
     ) -> None:
-        self.size = size
-        self._sent_size: Resize | None = None
-        self._redrawn_at = 0.0
+        self._resizing = Resizing(size, self._send_size, resize_pause_s, redraw_s)
         self._activity = activity
         self._attachment = attachment
         self._owner: ShellOwner | None = owner
-        self._resize_pause_s = resize_pause_s
-        self._redraw_s = redraw_s
-        self._loop = asyncio.get_running_loop()
-        self._resizing: asyncio.TimerHandle | None = None
         self.channel: asyncssh.SSHClientChannel[bytes] | None = None
         self._is_running = False
         self.is_blocked = False  # the shell reads too slowly
@@ -75,6 +66,11 @@ class ShellSession(asyncssh.SSHClientSession[bytes]):
         self.exit_reason = ""  # for the client, empty if nothing is known of an end
 
     # Input.
+
+    @property
+    def size(self) -> Resize:
+        """The window's size."""
+        return self._resizing.size
 
     @property
     def waiting_bytes(self) -> int:
@@ -86,9 +82,10 @@ class ShellSession(asyncssh.SSHClientSession[bytes]):
         """Return whether the channel is closing, or closed: input goes nowhere."""
         return self.channel is not None and self.channel.is_closing()
 
-    def type(self, data: bytes) -> None:
+    def type(self, message: Input) -> None:
         """Write input, after the size that was set before it."""
-        self._send_size()
+        data = message.data
+        self._resizing.flush()
         if self.channel is None or not self._is_running or self.is_blocked:
             self._pending += data
         else:
@@ -97,20 +94,13 @@ class ShellSession(asyncssh.SSHClientSession[bytes]):
 
     def resize(self, size: Resize) -> None:
         """Set the size; of many in a short time the shell gets the first, a few, and the last."""
-        self.size = size
-        if self._resizing is None:
-            self._resizing = self._loop.call_later(self._resize_pause_s, self._end_resize)
-            self._send_size()
+        self._resizing.resize(size)
 
-    def _send_size(self) -> None:
-        if self._is_running and self.channel is not None and self._sent_size != self.size:
-            self._sent_size = self.size
-            self._redrawn_at = self._loop.time() + self._redraw_s
-            self.channel.change_terminal_size(self.size.cols, self.size.rows)
-
-    def _end_resize(self) -> None:
-        self._resizing = None
-        self._send_size()
+    def _send_size(self, size: Resize) -> bool:
+        if not self._is_running or self.channel is None:
+            return False
+        self.channel.change_terminal_size(size.cols, size.rows)
+        return True
 
     def _write_pending(self) -> None:
         if self._pending and self.channel is not None and not self.channel.is_closing():
@@ -124,8 +114,7 @@ class ShellSession(asyncssh.SSHClientSession[bytes]):
             return
         self._owner = None  # a circle would keep the buffers until garbage is collected
         self._pending.clear()
-        if self._resizing is not None:
-            self._resizing.cancel()
+        self._resizing.close()
         if self.channel is not None:
             if self._is_running and not self.channel.is_closing():
                 self.channel.send_signal("HUP")  # sshd sees a close only behind input that the shell does not read
@@ -146,7 +135,7 @@ class ShellSession(asyncssh.SSHClientSession[bytes]):
         if self._owner is None or self.is_closing():  # a shell may exit at once
             return
         self._owner.shell_started()
-        self._send_size()
+        self._resizing.flush()
         self._write_pending()
 
     def pause_writing(self) -> None:
@@ -161,7 +150,7 @@ class ShellSession(asyncssh.SSHClientSession[bytes]):
     def data_received(self, data: bytes, datatype: int | None) -> None:
         """Pass output on; what is drawn anew because of another size is no activity."""
         self._attachment.take(data)
-        if self._loop.time() >= self._redrawn_at:
+        if not self._resizing.is_redrawing():
             self._activity.note_output()
 
     def exit_status_received(self, status: int) -> None:

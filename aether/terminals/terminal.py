@@ -15,54 +15,50 @@ JSON text frames add 8 % to the bytes of text, and little to the time: the proto
 """
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from aether.errors import AetherError, LimitExceeded, MachineNotRunning, SshError
 from aether.messages import Ack, Input, Resize, TerminalQuery
 from aether.ssh.connection import Pty
 from aether.ssh.pool import ConnectionPool
 from aether.terminals.attachment import Attachment, Client
+from aether.terminals.diagnosis import Diagnosis, TerminalMachine
 from aether.terminals.flow import START_WINDOW_BYTES, TypingPriority
-from aether.terminals.shell import Activity, ShellSession
+from aether.terminals.pty_host import CannotKeep, PtyHost
+from aether.terminals.session import SessionPolicy, SessionShell
+from aether.terminals.shell import ShellSession
 
 log = logging.getLogger(__name__)
 
 MAX_PENDING_INPUT_BYTES = 8 << 20
-DIAGNOSES = 3
-DIAGNOSIS_PAUSE_S = 0.5
+ATTEMPTS = 3  # to attach to a session again
 
 
-class TerminalMachine(Protocol):
-    """What a terminal needs of its machine."""
+@dataclass(frozen=True)
+class Keeping:
+    """How a machine keeps sessions: the way to its PTY host, and what holds for a session without a client."""
 
-    @property
-    def activity(self) -> Activity:
-        """Where input and output are noted."""
-
-    async def until_running(self) -> None:
-        """Return once the machine runs; raise MachineNotRunning if it will not."""
-
-    def ended_error(self) -> AetherError | None:
-        """Return why a machine has no terminals any more, None while it runs."""
-
-    async def check(self) -> None:
-        """Ask the provider for the machine's state now; raise AetherError if it does not say."""
+    host: PtyHost
+    policy: SessionPolicy
 
 
 class Terminal:
     """One terminal, from the WebSocket's opening to whichever end closes first.
+
+    Its shell lives in a session of the machine if the client has named one and the machine can keep it, else it is the
+    channel's own and ends with it.
 
     Args:
         client: gets the messages.
         query: the first size, and whether the client has lost an earlier shell.
         machine: where the shell runs.
         pool: the machine's SSH connections.
+        keeping: how the machine keeps sessions; None: not at all.
         priority: who types on the machine, for all its terminals.
+        diagnosis: finds out why the shell is gone.
         on_end: called once, when the terminal is over.
-        pause: how to wait between two questions to the provider.
     """
 
     def __init__(
@@ -71,17 +67,22 @@ class Terminal:
         query: TerminalQuery,
         machine: TerminalMachine,
         pool: ConnectionPool,
+        keeping: Keeping | None,
         priority: TypingPriority,
+        diagnosis: Diagnosis,
         on_end: Callable[["Terminal"], None],
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._machine = machine
         self._pool = pool
-        self._is_reconnect = query.is_reconnect
+        self._query = query
         self._on_end = on_end
-        self._pause = pause
+        self._diagnosis = diagnosis
         self.attachment = Attachment(client, priority)
-        self.shell = ShellSession(query.size, machine.activity, self.attachment, self)
+        self.shell: ShellSession | SessionShell
+        if keeping is not None and query.session is not None:
+            self.shell = SessionShell(query, keeping.host, keeping.policy, machine.activity, self.attachment, self)
+        else:
+            self.shell = ShellSession(query.size, machine.activity, self.attachment, self)
         self._task: asyncio.Task[None] | None = None  # opens the shell, later finds out why it is gone
         self._is_lost = False  # the channel closed while that task ran
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -101,7 +102,7 @@ class Terminal:
         elif isinstance(message, Resize):
             self.shell.resize(message)
         else:
-            self.shell.type(message.data)
+            self.shell.type(message)
             self.attachment.typed()
             if self.shell.waiting_bytes > MAX_PENDING_INPUT_BYTES:
                 self.end(LimitExceeded("the program in the terminal does not read its input; reconnect and paste less"))
@@ -130,28 +131,50 @@ class Terminal:
     async def _open(self) -> None:
         try:
             await self._machine.until_running()
-            size = self.shell.size
-            await self._pool.open_shell(self._begin, Pty(size.cols, size.rows, START_WINDOW_BYTES))
+            if isinstance(self.shell, SessionShell):
+                await self._attach(self.shell)
+            if isinstance(self.shell, ShellSession):
+                size = self.shell.size
+                await self._pool.open_shell(self._begin, Pty(size.cols, size.rows, START_WINDOW_BYTES))
             if self._is_lost:
-                await self._end_lost()
+                await self._go_on()
         except MachineNotRunning as error:
             self.end(error)
         except AetherError as error:  # perhaps the machine stopped
-            self.end(await self._diagnose() or error)
+            self.end(await self._diagnosis.why_gone() or error)
         except Exception:
             log.exception("a terminal could not be opened")
             self.end(AetherError("the server failed to open a terminal; its log says why"))
 
+    async def _attach(self, shell: SessionShell) -> None:
+        """Attach to the session; on a machine that keeps none the terminal has a shell of its own."""
+        try:
+            await shell.attach()
+            self._machine.note_sessions(True, None)
+        except CannotKeep as reason:
+            log.info("a machine keeps no sessions: %s", reason)
+            self._machine.note_sessions(False, str(reason))
+            self.shell = ShellSession(shell.size, self._machine.activity, self.attachment, self)
+            for message in shell.early:
+                self.shell.type(message)
+            shell.close()
+
     def _begin(self) -> ShellSession:
         """Return the session of a channel that was opened just now."""
+        assert isinstance(self.shell, ShellSession)
         self._is_lost = False
         return self.shell
 
     # From the shell.
 
     def shell_started(self) -> None:
-        """Tell the client, even if the shell writes nothing yet, that input now reaches it."""
-        self.attachment.announce(self._is_reconnect)
+        """Tell the client, even if the shell writes nothing yet, that input now reaches it; a session tells it more."""
+        if isinstance(self.shell, ShellSession):
+            self.attachment.announce(self._query.is_reconnect)
+
+    def shell_refused(self, error: AetherError) -> None:
+        """End the terminal: its session goes on without it."""
+        self.end(error)
 
     def shell_closed(self) -> None:
         """End the terminal with the machine's reason or the shell's, or find out why the connection was lost."""
@@ -161,25 +184,40 @@ class Terminal:
         elif self._task is not None and not self._task.done():
             self._is_lost = True  # the task that opens the shell goes on from there
         else:
-            self._task = asyncio.create_task(self._end_lost(), name="find out why a shell is gone")
+            self._task = asyncio.create_task(self._go_on(), name="go on without a shell")
+
+    async def _go_on(self) -> None:
+        """Attach to the session again; a shell that lived in its channel is gone, and so is the terminal."""
+        try:
+            if isinstance(self.shell, SessionShell):
+                await self._attach_again(self.shell)
+            else:
+                await self._end_lost()
+        except Exception:
+            log.exception("a terminal could not go on")
+            self.end(AetherError("the server failed to go on with a terminal; its log says why"))
+
+    async def _attach_again(self, shell: SessionShell) -> None:
+        error: AetherError = SshError("the connection to the machine was lost; reconnect")
+        for number in range(ATTEMPTS):
+            if number:
+                await self._diagnosis.pause()
+            if (ended := await self._diagnosis.ended_error()) is not None:
+                return self.end(ended)
+            self._is_lost = False
+            try:
+                await shell.attach()
+                if not self._is_lost:
+                    return
+            except CannotKeep as reason:
+                error = SshError(f"{reason}; reconnect for a new shell")
+            except AetherError as refusal:
+                error = refusal
+        self.end(await self._diagnosis.why_gone() or error)
 
     async def _end_lost(self) -> None:
         """End a terminal whose shell was killed or whose connection broke, perhaps because its machine stopped."""
-        error = await self._diagnose()
+        error = await self._diagnosis.why_gone()
         if error is None and not self.shell.exit_reason:
             error = SshError("the connection to the machine was lost; reconnect for a new shell")
         self.end(error, self.shell.exit_reason)
-
-    async def _diagnose(self) -> AetherError | None:
-        """Return why a machine's shell is gone that did not exit, None if only the connection was lost.
-
-        Fly may notice the end of a machine later than we do, so it is asked up to DIAGNOSES times.
-        """
-        for number in range(DIAGNOSES):
-            if number:
-                await self._pause(DIAGNOSIS_PAUSE_S)
-            with contextlib.suppress(AetherError):
-                await self._machine.check()
-            if (error := self._machine.ended_error()) is not None:
-                return error
-        return None

@@ -29,8 +29,9 @@ async def test_a_machine_s_json_is_the_contract_s(call, machine, until_state, cl
     box = await read(call, box["id"])
     assert set(box) == {
         *("id", "name", "state", "region", "image", "guest", "created_at", "last_activity_at"),
-        *("idle_stop_at", "fly_machine_id", "error"),
+        *("idle_stop_at", "fly_machine_id", "error", "sessions"),
     }
+    assert box["sessions"] == {"kept": None, "reason": None}
     assert (box["name"], box["guest"]) == ("box", {"cpu_kind": "shared", "cpus": 2, "memory_mb": 1024})
     assert (box["created_at"], box["idle_stop_at"]) == ("2027-01-15T08:00:00Z", "2027-01-15T08:10:00Z")
     assert box["error"] is None

@@ -1,74 +1,20 @@
 """ssh.pool: against a real OpenSSH sshd, and against what is not there yet."""
 
 import asyncio
-import os
 import socket
-import subprocess
-from pathlib import Path
 
 import asyncssh
 import pytest
 
 from aether.errors import ProviderTimeout, SshError
 from aether.ssh.connection import Pty
-from aether.ssh.keys import make_host_key, public_text
+from aether.ssh.keys import make_host_key
 from aether.ssh.pool import CIPHERS, ConnectionPool
 from tests.screen import Screen
-from tests.ssh.conftest import OpenServer
+from tests.ssh.conftest import USER, OpenServer
 
 WINDOW = 128 * 1024
 PTY = Pty(80, 24, WINDOW)
-USER = "root" if os.getuid() == 0 else os.environ.get("USER", "")
-
-
-@pytest.fixture
-def port():
-    """A port that nothing listens on, kept from others until sshd takes it."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", 0))
-        yield probe.getsockname()[1]
-
-
-@pytest.fixture
-def start_sshd(need, tmp_path, host_key, user_key):
-    """`start_sshd(port)` runs the system's OpenSSH server in the foreground."""
-    sshd = need("sshd")
-    started = []
-    (tmp_path / "host_key").write_text(host_key.private)
-    (tmp_path / "host_key").chmod(0o600)
-    (tmp_path / "authorized_keys").write_text(public_text(user_key) + "\n")
-    config = tmp_path / "sshd_config"
-    config.write_text(
-        f"HostKey {tmp_path}/host_key\nAuthorizedKeysFile {tmp_path}/authorized_keys\nStrictModes no\n"
-        f"PidFile none\nUsePAM no\nPasswordAuthentication no\nListenAddress 127.0.0.1\nAcceptEnv LANG COLORTERM\n"
-        f"SetEnv HOME={tmp_path} SHLVL=1\n"  # the user's own start files are no part of this, and slow
-    )
-    if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where sshd separates privileges
-
-    def start(port):
-        log = (tmp_path / "sshd.log").open("ab")
-        started.append(subprocess.Popen([sshd, "-D", "-e", "-f", config, "-p", str(port)], stderr=log))
-        log.close()
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture
-def make_pool(io_loop, port, host_key, user_key):
-    made = []
-
-    def make(host=host_key.public, key=user_key, address=lambda: ("127.0.0.1", port), **options):
-        made.append(ConnectionPool(address, USER, key, host, **options))
-        return made[-1]
-
-    yield make
-    for pool in made:
-        io_loop.run_sync(pool.close)
 
 
 @pytest.mark.gen_test

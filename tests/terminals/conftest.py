@@ -8,6 +8,7 @@ import pytest
 from aether.errors import AetherError
 from aether.messages import Resize, TerminalQuery
 from aether.terminals.attachment import Attachment
+from aether.terminals.diagnosis import Diagnosis
 from aether.terminals.flow import TypingPriority
 from aether.terminals.shell import ShellSession
 from aether.terminals.terminal import Terminal
@@ -215,7 +216,8 @@ def open_terminal(client, machine, pool, pause):
 
     async def make(is_reconnect=False):
         query = TerminalQuery(Resize(80, 24), is_reconnect)
-        terminal = Terminal(client, query, machine, pool, TypingPriority(), lambda terminal: None, pause)
+        diagnosis = Diagnosis(machine, pause)
+        terminal = Terminal(client, query, machine, pool, None, TypingPriority(), diagnosis, lambda terminal: None)
         terminal.open()
         await terminal.wait_ended()  # its task: the opening
         pool.channel.done.clear()

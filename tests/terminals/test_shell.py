@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from aether.messages import Resize
+from aether.messages import Input, Resize
 from tests.timelapse import Timelapse
 
 
@@ -27,9 +27,9 @@ async def test_what_came_before_the_shell_is_given_to_it_in_order(start_shell, c
     """The last size first, then the keys."""
     shell = start_shell(is_started=False)
     shell.resize(Resize(100, 30))
-    shell.type(b"a")
+    shell.type(Input(b"a"))
     shell.resize(Resize(120, 40))
-    shell.type(b"b")
+    shell.type(Input(b"b"))
     assert (channel.done, channel.written, owner.heard) == ([], b"", [])
     shell.session_started()
     assert (channel.done, channel.written, owner.heard) == ([(120, 40)], b"ab", ["started"])
@@ -42,7 +42,7 @@ async def test_a_size_is_sent_before_the_keys_that_came_after_it(start_shell, ch
     shell = start_shell()
     shell.resize(Resize(100, 30))
     shell.resize(Resize(101, 30))
-    shell.type(b"x")
+    shell.type(Input(b"x"))
     assert channel.done == [(100, 30), (101, 30)]
     assert channel.written == b"x"
     shell.close()
@@ -53,7 +53,7 @@ async def test_keys_wait_while_the_shell_reads_too_slowly(start_shell, channel):
     """And are counted."""
     shell = start_shell()
     shell.pause_writing()
-    shell.type(b"ab")
+    shell.type(Input(b"ab"))
     assert (channel.written, shell.waiting_bytes) == (b"", 2)
     shell.resume_writing()
     assert (channel.written, shell.waiting_bytes) == (b"ab", 0)
@@ -70,7 +70,7 @@ async def test_what_a_shell_draws_for_another_size_is_no_activity(start_shell, m
     shell.data_received(b"$ ", None)
     assert machine.activity.heard == ["output"]
     await lapse.elapse(600)
-    shell.type(b"x")
+    shell.type(Input(b"x"))
     shell.data_received(b"x", None)
     assert machine.activity.heard == ["output", "input", "output"]
     shell.close()

@@ -4,8 +4,9 @@ import pytest
 
 from aether.errors import MachineNotRunning, MachineStopped, SshError
 from aether.messages import Ack, Input, Resize
+from aether.terminals.diagnosis import DIAGNOSES
 from aether.terminals.shell import ShellSession
-from aether.terminals.terminal import DIAGNOSES, MAX_PENDING_INPUT_BYTES
+from aether.terminals.terminal import MAX_PENDING_INPUT_BYTES
 from tests.terminals.conftest import failing
 
 OUT_OF_MEMORY = MachineStopped("Machine stopped because it ran out of memory.")

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import asyncssh
 
 from aether.emulator.guest.children import DRAIN_S, WAKE_AFTER_S, Children
+from aether.emulator.guest.process_table import Process, below, end_of, hang_up, leaders, processes, wake
 from aether.emulator.guest.shell import Shell
+from aether.emulator.guest.streamlocal import BUFFER_BYTES, StreamLocal
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +32,7 @@ class BuiltinSshServer:
         self._children = children
         self._environment = environment
         self._sessions: set[Shell] = set()
+        self._streams: set[StreamLocal] = set()
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
     async def listen(self, listener: socket.socket) -> None:
@@ -53,6 +57,15 @@ class BuiltinSshServer:
         self._sessions.add(session)
         return session
 
+    def connect(self, path: str) -> StreamLocal:
+        """Connect a new channel to a Unix socket; raises ChannelOpenError."""
+        try:
+            stream = StreamLocal(path, self._streams.discard)
+        except (OSError, ValueError) as error:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, f"{path}: {error}") from error
+        self._streams.add(stream)
+        return stream
+
     def authorized_keys(self) -> asyncssh.SSHAuthorizedKeys | None:
         """Read the keys that may log in; this is done for each login, so that an edit takes effect at once."""
         paths = [
@@ -69,17 +82,37 @@ class BuiltinSshServer:
             self._acceptor.close()
         for session in self._sessions:
             session.hang_up()
-        await self._children.wait(min(WAKE_AFTER_S, grace_s))
+        kept = {end_of(shell.pid): shell for shell in _kept_shells()}
+        for shell in kept.values():
+            hang_up(shell)
+        await self._wait(kept, min(WAKE_AFTER_S, grace_s))
         for session in self._sessions:
             session.signal_received("WINCH")
-        await self._children.wait(max(grace_s - WAKE_AFTER_S, 0))
-        if closing := [session.closed for session in self._sessions if session.exit_code is not None]:
+        for ending, shell in kept.items():
+            if not ending.done():
+                wake(shell)
+        await self._wait(kept, max(grace_s - WAKE_AFTER_S, 0))
+        closing = [session.closed for session in self._sessions if session.exit_code is not None]
+        if any(ending.done() for ending in kept):  # their host sends the rest, and closes its connections
+            closing += [stream.closed for stream in self._streams]
+        if closing:
             await asyncio.wait(closing, timeout=DRAIN_S)
         for connection in self.connections:
             connection.disconnect(asyncssh.DISC_BY_APPLICATION, "the machine stops")
         if self.connections:
             waiters = [asyncio.ensure_future(c.wait_closed()) for c in self.connections]
             await asyncio.wait(waiters, timeout=_DISCONNECT_S)
+
+    async def _wait(self, endings: Collection["asyncio.Future[None]"], timeout_s: float) -> None:
+        """Wait for our children, and for other processes."""
+        others = [asyncio.wait(endings, timeout=timeout_s)] if endings else []
+        await asyncio.gather(self._children.wait(timeout_s), *others)
+
+
+def _kept_shells() -> list[Process]:
+    """Find the shells of this machine that are on no session of ours: those of a PTY host."""
+    mine = below(processes(), os.getpid())
+    return [shell for shell in leaders(mine) if shell.parent != os.getpid()]
 
 
 def _key_lines(path: Path) -> Iterator[str]:
@@ -112,7 +145,7 @@ class NoThread(ThreadPoolExecutor):
 
 
 class SshConnection(asyncssh.SSHServer):
-    """One connection: only `coder`, only with a public key."""
+    """One connection: only `coder`, only with a public key; sessions, and channels to Unix sockets."""
 
     def __init__(self, server: BuiltinSshServer) -> None:
         self._server = server
@@ -136,6 +169,18 @@ class SshConnection(asyncssh.SSHServer):
     def session_requested(self) -> "Shell | bool":
         """Open a session unless the machine stops."""
         return False if self._server.is_stopping else self._server.open_session()
+
+    def unix_connection_requested(self, dest_path: str) -> Any:
+        """Reach a Unix socket, unless the machine stops; asyncssh forwards nothing that it is not told to."""
+        if self._server.is_stopping:
+            return False
+        return self._connection.create_unix_channel(window=BUFFER_BYTES), self._connect(dest_path)
+
+    async def _connect(self, path: str) -> StreamLocal:
+        """Connect once the channel is about to be opened: a client may be gone by then."""
+        if self._connection.is_closed():
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the connection is closed")
+        return self._server.connect(path)
 
 
 def host_key(root: Path) -> asyncssh.SSHKey:

@@ -5,24 +5,26 @@ executes itself again for each connection, too), and the port stays bound. Data 
 """
 
 import asyncio
-import contextlib
 import os
 import re
 import shlex
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from aether.emulator.guest.children import DRAIN_S, WAKE_AFTER_S, Children
+from aether.emulator.guest.process_table import Process, end_of, hang_up, leaders, processes, serve_clients, wake
 
 SHELL = "/run/aether/bash"  # what /etc/passwd must call coder's shell
 _CONFIG_PATH = "/run/aether/sshd_config"
 _HOST_KEY_PATH = "/etc/ssh/ssh_host_ed25519_key"
 _BACKLOG = 128
 _POLL_S = 0.01  # neither devpts nor proc reports changes
+# AllowTcpForwarding and PermitOpen hold for Unix sockets, too (OpenSSH's channels.c, channel_connect_to_path), and no
+# pattern is for these only. So this lists what the PTY host calls its sockets (infra/images/base/pty_host.py).
+_SOCKETS = " ".join(f"[/tmp/aether-1000-0f1ba701/{number}]:*" for number in range(10))
 _CONFIG = f"""\
 HostKey {_HOST_KEY_PATH}
 AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u .ssh/authorized_keys
@@ -41,6 +43,16 @@ TCPKeepAlive yes
 ClientAliveInterval 15
 MaxSessions 64
 AcceptEnv LANG LC_* COLORTERM
+PermitUserEnvironment no
+AllowStreamLocalForwarding local
+StreamLocalBindUnlink no
+AllowTcpForwarding local
+PermitOpen {_SOCKETS}
+PermitListen none
+GatewayPorts no
+AllowAgentForwarding no
+X11Forwarding no
+PermitTunnel no
 Subsystem sftp internal-sftp
 LogLevel ERROR
 """
@@ -85,19 +97,27 @@ class OpenSshServer:
         if self._listener is not None:
             loop.remove_reader(self._listener)
             self._listener.close()
-        endings = {end_of(shell.pid): shell for shell in shells(processes())}
-        for shell in endings.values():
-            hang_up(shell)
-        if endings:
-            _, alive = await asyncio.wait(endings, timeout=min(WAKE_AFTER_S, grace_s))
-            for ending in alive:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(endings[ending].pid, signal.SIGWINCH)
-            ended, _ = await asyncio.wait(endings, timeout=max(ends_at - loop.time(), 0))
-            await _until_drained([endings[ending].terminal for ending in ended], loop.time() + DRAIN_S)
+        await self._hang_up(ends_at, grace_s)
         for pid in self._connections:
             os.kill(pid, signal.SIGTERM)  # which sshd passes on to its child
         await self._children.wait(max(ends_at - loop.time(), 0))
+
+    async def _hang_up(self, ends_at: float, grace_s: float) -> None:
+        """Hang up all shells, give them time, and wait for their last output; PTY hosts send theirs through sshd."""
+        loop = asyncio.get_running_loop()
+        table = processes()
+        endings = {end_of(shell.pid): shell for shell in shells(table)}
+        for shell in endings.values():
+            hang_up(shell)
+        if not endings:
+            return
+        _, alive = await asyncio.wait(endings, timeout=min(WAKE_AFTER_S, grace_s))
+        for ending in alive:
+            wake(endings[ending])
+        done, _ = await asyncio.wait(endings, timeout=max(ends_at - loop.time(), 0))
+        ended = [endings[ending] for ending in done]
+        hosts = {shell.parent for shell in ended if not _is_of_sshd(shell, table)}
+        await _until_drained(ended, hosts, loop.time() + DRAIN_S)
 
 
 def shell_script(environment: Mapping[str, str]) -> str:
@@ -125,73 +145,33 @@ def _prepare(environment: Mapping[str, str]) -> None:
     Path(SHELL).write_bytes(shell_script(environment).encode(errors="surrogateescape"))
 
 
-class Process(NamedTuple):
-    """One line of the process table."""
-
-    pid: int
-    name: str
-    is_asleep: bool
-    parent: int
-    terminal: int  # its device number, 0 without one
-    foreground: int  # process group of its terminal, -1 without one
-
-
-def processes() -> dict[int, Process]:
-    """Read the process table of the machine (proc(5), /proc/pid/stat)."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            head, _, tail = path.read_text(errors="replace").rpartition(")")
-            pid, _, name = head.partition(" (")
-            fields = tail.split()
-            found[int(pid)] = Process(int(pid), name, fields[0] == "S", int(fields[1]), int(fields[4]), int(fields[5]))
-    return found
-
-
-def shells(processes: Mapping[int, Process]) -> Iterator[Process]:
-    """Find what sshd started: children of an sshd (since OpenSSH 9.8, sshd-session) that are not sshd themselves."""
-    for process in processes.values():
-        parent = processes.get(process.parent)
-        if parent is not None and parent.name.startswith("sshd") and not process.name.startswith("sshd"):
+def shells(table: Mapping[int, Process]) -> Iterator[Process]:
+    """Find what sshd started (since OpenSSH 9.8, sshd-session does), and who else leads the session of a terminal."""
+    found = {process.pid for process in leaders(table)}
+    for process in table.values():
+        if process.pid in found or (_is_of_sshd(process, table) and not process.name.startswith("sshd")):
             yield process
 
 
-async def _until_drained(terminals: list[int], ends_at: float) -> None:
-    """Wait until sshd has read all output of the terminals, which it then closes, and has sent it."""
-    paths = [Path(f"/dev/pts/{os.minor(terminal)}") for terminal in terminals if terminal]
-    while any(path.exists() for path in paths) or _is_sending():
+def _is_of_sshd(process: Process, table: Mapping[int, Process]) -> bool:
+    parent = table.get(process.parent)
+    return parent is not None and parent.name.startswith("sshd")
+
+
+async def _until_drained(ended: Iterable[Process], hosts: Collection[int], ends_at: float) -> None:
+    """Wait until who has the other end of the shells' terminals has read all output and closed them, and it is sent.
+
+    Args:
+        hosts: those that are not sshd: they send through it, and close their connections after the last byte.
+    """
+    paths = [Path(f"/dev/pts/{os.minor(shell.terminal)}") for shell in ended if shell.terminal]
+    while any(path.exists() for path in paths) or serve_clients(hosts) or _is_sending(hosts):
         if asyncio.get_running_loop().time() > ends_at:
             break
         await asyncio.sleep(_POLL_S)
 
 
-def _is_sending() -> bool:
+def _is_sending(hosts: Collection[int]) -> bool:
     """Whether any sshd is busy: one that has nothing to send sleeps, and so does one that cannot send."""
-    return any(not process.is_asleep for process in processes().values() if process.name.startswith("sshd"))
-
-
-def hang_up(shell: Process) -> None:
-    """Send SIGHUP to a shell and the foreground job of its terminal."""
-    for group in {shell.pid, shell.foreground} - {-1, 0}:
-        for number in (signal.SIGHUP, signal.SIGCONT):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, number)
-
-
-def end_of(pid: int) -> "asyncio.Future[None]":
-    """Return a future that is done when the process has ended."""
-    loop = asyncio.get_running_loop()
-    end: asyncio.Future[None] = loop.create_future()
-    try:
-        fd = os.pidfd_open(pid)
-    except ProcessLookupError:
-        end.set_result(None)
-        return end
-
-    def done(_: "asyncio.Future[None]") -> None:
-        loop.remove_reader(fd)
-        os.close(fd)
-
-    loop.add_reader(fd, end.set_result, None)
-    end.add_done_callback(done)
-    return end
+    senders = [p for p in processes().values() if p.name.startswith("sshd") or p.pid in hosts]
+    return any(not process.is_asleep for process in senders)

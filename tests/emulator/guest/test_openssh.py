@@ -12,7 +12,8 @@ import asyncssh
 import psutil
 import pytest
 
-from aether.emulator.guest.openssh import end_of, hang_up, processes, shell_script, shells
+from aether.emulator.guest.openssh import shell_script, shells
+from aether.emulator.guest.process_table import end_of, hang_up, processes
 from aether.emulator.options import Options
 from tests.processes import below
 
