@@ -24,7 +24,6 @@ PURE = {
     "aether.terminals.unconfirmed",
     "aether.host_file",
     "aether.terminals.session_info",
-    "aether.terminals.session_info",
     "aether.machines",
     "aether.errors",
     "aether.emulator.http.limits",

@@ -28,7 +28,7 @@ from tornado.websocket import websocket_connect
 
 import server as program
 from aether.app import PTY_HOST, Timing
-from aether.fly.template import pty_host_path
+from aether.host_file import PtyHostFile
 from aether.settings import load
 
 ROOT = Path(__file__).parent.parent
@@ -435,7 +435,7 @@ def test_the_machines_image_has_the_pty_host_by_the_name_that_aether_gives_it(tm
     shutil.copy(PTY_HOST, tmp_path / "lib/pty_host.py")
     subprocess.run(["sh", "-c", script.replace("/usr/local", str(tmp_path))], check=True)
     [made] = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert made == tmp_path / pty_host_path(PTY_HOST.read_text()).removeprefix("/usr/local/")
+    assert made == tmp_path / PtyHostFile(PTY_HOST.read_bytes()).path.removeprefix("/usr/local/")
     assert (made.read_text(), oct(made.stat().st_mode)) == (PTY_HOST.read_text(), "0o100644")
 
 

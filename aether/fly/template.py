@@ -4,10 +4,10 @@ Sources: Fly docs "Machines API, Machine config object", "Public network service
 """
 
 import base64
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
+from aether.host_file import PtyHostFile
 from aether.machines import SSH_PORTS, Machine
 
 SSHD_PORT = 2222  # Fly's own SSH server holds 22 on the private network
@@ -64,7 +64,7 @@ class MachineTemplate:
     ssh_user: str
     user_public_key: str
     network: SshNetwork
-    pty_host: str = ""  # the source of the PTY host, if machines get it when they are created
+    pty_host: PtyHostFile | None = None  # what machines get when they are created, if they keep sessions
 
     def config(self, machine: Machine, host_private_key: str) -> dict[str, Any]:
         """Return the `config` of a create call.
@@ -100,13 +100,8 @@ class MachineTemplate:
             _file(f"/etc/ssh/authorized_keys.d/{self.ssh_user}", self.user_public_key, 0o644),
         ]
         if self.pty_host:
-            files.append(_file(pty_host_path(self.pty_host), self.pty_host, 0o644))
+            files.append(_file(self.pty_host.path, self.pty_host.source.decode(), 0o644))
         return files
-
-
-def pty_host_path(source: str) -> str:
-    """Return where a machine has this version of the PTY host; other versions may be beside it."""
-    return f"/usr/local/lib/aether/pty-host-{hashlib.sha256(source.encode()).hexdigest()[:8]}.py"
 
 
 def fly_name(machine: Machine) -> str:

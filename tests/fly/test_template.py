@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from aether.fly.template import MachineTemplate, SshNetwork, fly_name, pty_host_path
+from aether.fly.template import MachineTemplate, SshNetwork, fly_name
+from aether.host_file import PtyHostFile
 from aether.machines import Machine, MachineSize
 
 
@@ -52,11 +53,10 @@ def test_the_keys_travel_as_files(machine):
 def test_the_pty_host_travels_as_a_file_that_is_named_by_its_content(machine):
     """So that several versions fit on a machine, and its name says which one is there."""
     source = "print('grüße')\n"
-    *others, file = template(pty_host=source).config(machine, "HOSTKEY")["files"]
-    assert file["guest_path"] == pty_host_path(source) == "/usr/local/lib/aether/pty-host-a7409532.py"
+    *others, file = template(pty_host=PtyHostFile(source.encode())).config(machine, "HOSTKEY")["files"]
+    assert file["guest_path"] == "/usr/local/lib/aether/pty-host-a7409532.py"
     assert (base64.b64decode(file["raw_value"]).decode(), file["mode"]) == (source, 0o644)
     assert template().config(machine, "HOSTKEY")["files"] == others
-    assert pty_host_path(source) != pty_host_path(source + "\n")
 
 
 def test_metadata_tells_another_server_all_it_needs(machine):

@@ -10,8 +10,8 @@ from aether.messages import Resize, TerminalQuery
 from aether.ssh.command import Completed
 from aether.terminals.attachment import Attachment
 from aether.terminals.diagnosis import Diagnosis
-from aether.terminals.frames import FrameReader
 from aether.terminals.flow import TypingPriority
+from aether.terminals.frames import FrameReader
 from aether.terminals.shell import ShellSession
 from aether.terminals.terminal import Terminal
 
