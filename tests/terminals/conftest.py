@@ -134,16 +134,16 @@ class HostSsh:
     """The SSH channel to a PTY host: what is sent, and whether it was closed."""
 
     def __init__(self):
-        self.sent, self.is_closed, self.granted = b"", False, 0
+        self.sent, self.is_closed, self.on_first = b"", False, None
 
     def is_closing(self):
         return self.is_closed
 
     def write(self, data):
         self.sent += data
-
-    def get_write_buffer_size(self):
-        return 0
+        if (on_first := self.on_first) is not None:
+            self.on_first = None
+            on_first()
 
     def abort(self):
         self.is_closed = True
@@ -157,7 +157,10 @@ class HostSsh:
 
 
 class HostPool:
-    """Connections to a machine whose host answers as the test says: `answers` are those of the launcher, in order."""
+    """Connections to a machine whose host answers as the test says.
+
+    `answers` are the launcher's, in order; `on_open(channel)` is what becomes of a channel that was opened.
+    """
 
     def __init__(self):
         launched = {"own": "1-new.sock", "sockets": {"1-new.sock": "/tmp/1-new.sock"}}
@@ -179,9 +182,10 @@ class HostPool:
         self._begin(factory())
 
     def _begin(self, session):
-        session.connection_made(HostSsh())
+        ssh = HostSsh()
+        ssh.on_first = lambda: self.on_open(session)  # a host answers what it is asked
+        session.connection_made(ssh)
         session.session_started()
-        self.on_open(session)
 
 
 class Pause:

@@ -61,7 +61,7 @@ def test_a_host_takes_each_byte_once_whatever_is_cut(data):
     """Channels swallow any part of what was sent, and confirmations come late or never."""
     typed, unconfirmed, taken = bytes(range(24)), Unconfirmed(), bytearray()
     unconfirmed.add(typed, 0)
-    for is_last in data.draw(st.lists(st.just(False), max_size=8)) + [True]:
+    for is_last in [*data.draw(st.lists(st.just(False), max_size=8)), True]:
         for _ in range(data.draw(st.integers(0, 3))):
             offset, sent = unconfirmed.take(data.draw(st.integers(1, 10)))
             arrived = sent[: data.draw(st.integers(0, len(sent)))]
