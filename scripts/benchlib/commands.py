@@ -23,6 +23,8 @@ from benchlib.flood import COLUMNS as FLOOD
 from benchlib.flood import CTRL_C_COLUMNS as CTRL_C
 from benchlib.flood import ctrl_c, flood
 from benchlib.goals import markdown, verdicts
+from benchlib.host import COLUMNS as HOST
+from benchlib.host import host
 from benchlib.page import NoBrowser, page
 from benchlib.paste import COLUMNS as PASTE
 from benchlib.paste import paste
@@ -45,6 +47,7 @@ BENCHMARKS: dict[str, tuple[Measure, list[Column], tuple[str, ...], str]] = {
     "bulk": (bulk, BULK, NAMES, "64 MiB of coloured, multi-byte text: MiB/s, and every byte compared"),
     "ctrl-c": (ctrl_c, CTRL_C, WITH_SHELL, "Ctrl-C in a flood: until `yes` is dead, until the prompt is seen"),
     "sessions": (sessions, SESSIONS, WITH_SHELL, "opening times, twenty at once, what idle sessions cost"),
+    "host": (host, HOST, ("aether",), "memory of a machine's PTY host, alone and with sessions whose logs are full"),
     "paste": (paste, PASTE, WITH_SHELL, "1 MiB pasted at once or in pieces, into a fast and a slow reader"),
     "cpu": (cpu, CPU, SERVED, "processor time of the server for 10,000 keys and for 64 MiB"),
 }
@@ -56,6 +59,7 @@ contenders, measured in the same interleaved rounds:
   openssh    OpenSSH's client on a PTY, to an sshd of our own: the floor over SSH
   asyncssh   asyncssh as it comes, in the measuring process
   aether     python server.py; aether@PATH is the server.py of another checkout, aether+deflate compresses
+  plain      the same server, whose terminals are no sessions: their shells end with them
   terminado, webssh   where they are installed (pip install terminado webssh)
 
 Ratios (columns "/ openssh") are the figures to compare: absolute ones are this machine's. Memory is the server's
@@ -134,6 +138,11 @@ def shorten(options: Namespace) -> None:
     options.flow_s, options.sessions, options.idle_s, options.cpu_keys = 1.0, 20, 1.0, 500
 
 
+def is_ours(name: str) -> bool:
+    """Whether a contender is aether, in whichever form."""
+    return name == "plain" or name.startswith("aether")
+
+
 async def measure(options: Namespace) -> int:
     """Run benchmarks, print their tables; return the exit status."""
     chosen = list(BENCHMARKS) if options.what == "all" else [options.what]
@@ -152,8 +161,8 @@ async def measure(options: Namespace) -> int:
             medians_of_all[name] = stage.medians(name, [column.key for column in columns if column.is_fact])
             print(f"\n{name}: {text}\n\n{table(columns, medians_of_all[name])}", flush=True)
         notes = {contender.name: contender.note for contender in stage.contenders}
-    is_ok = any(stage.raw.values()) and not any(name.startswith("aether") for name in stage.failed)
-    for name in [one.name for one in stage.contenders if one.name.startswith("aether")]:
+    is_ok = any(stage.raw.values()) and not any(is_ours(name) for name in stage.failed)
+    for name in [one.name for one in stage.contenders if is_ours(one.name)]:
         judged = list(verdicts(medians_of_all, name))
         print(f"\n{name}, what must be reached:\n" + "\n".join(verdict.line for verdict in judged))
         is_ok = is_ok and all(verdict.is_reached for verdict in judged if verdict.goal.is_hard)

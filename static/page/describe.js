@@ -6,7 +6,7 @@ const SLOW_S = 2;         // so is a connection that takes this long to open
 export const STATUS_WORDS = {
   connecting: "Connecting", starting: "Starting", connected: "Connected",
   reconnecting: "Reconnecting", restarting: "Server restarting",
-  stopped: "Stopped", exited: "Shell exited", gone: "Gone", unavailable: "Unavailable",
+  stopped: "Stopped", exited: "Shell exited", taken: "Open elsewhere", gone: "Gone", unavailable: "Unavailable",
 };
 const START_STEPS = { created: "getting a machine", starting: "the machine boots", running: "opening a shell" };
 
@@ -30,12 +30,14 @@ export function describeMachine(machine, now) {
   return "";
 }
 
-// The detail behind the status word. Times are in milliseconds; `retryInMs` and `roundTripMs` are null where there is none.
-export function describeStatus({ status, waitedMs, silenceMs, roundTripMs, retryInMs, machineState }) {
+// The detail behind the status word. Times are in milliseconds; `retryInMs` and `roundTripMs` are null where there is none;
+// `held` is how many characters wait for the line.
+export function describeStatus({ status, waitedMs, silenceMs, roundTripMs, retryInMs, machineState, mentioned, held }) {
   const waited = Math.floor(waitedMs / 1000);
-  if (status === "connected") return describeRoundTrip(silenceMs, roundTripMs);
+  if (status === "connected") return mentioned || describeRoundTrip(silenceMs, roundTripMs);
   if (status === "reconnecting" || status === "restarting") {
-    return retryInMs === null ? "now…" : `in ${Math.max(1, Math.ceil(retryInMs / 1000))} s`;
+    const next = retryInMs === null ? "now…" : `in ${Math.max(1, Math.ceil(retryInMs / 1000))} s`;
+    return held ? `${next}, ${describeHeld(held)}` : next;
   }
   if (status !== "starting" && !(status === "connecting" && waited >= SLOW_S)) return "";
   const step = START_STEPS[machineState];
@@ -48,6 +50,10 @@ function describeRoundTrip(silenceMs, roundTripMs) {
   return `${roundTripMs < 1 ? "< 1" : Math.round(roundTripMs)} ms`;
 }
 
+function describeHeld(held) {
+  return held === 1 ? "1 character waits" : `${held.toLocaleString("en")} characters wait`;
+}
+
 export function describeProgress({ sent, total }) {
   const kilo = (length) => Math.round(length / 1000).toLocaleString("en");
   return `Pasting: ${kilo(sent)} of ${kilo(total)} thousand characters.`;
@@ -55,6 +61,11 @@ export function describeProgress({ sent, total }) {
 
 export function describeIdleStop(leftMs) {
   return `This machine is not in use, so it stops in ${describeSpan(leftMs)}; its files stay. Press a key to keep it running.`;
+}
+
+// A session of a machine; `now` is the server's time.
+export function describeSession({ command, last_used_at, is_attached }, now) {
+  return `${command}, ${is_attached ? "open now" : `${describeSpan(now - Date.parse(last_used_at))} ago`}`;
 }
 
 // What separates local machines from each other, as /healthz tells it; "" for machines at Fly.

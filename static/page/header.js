@@ -13,14 +13,16 @@ export class Header {
   #status;
   #connection;
   #machine;
+  #outbox;
   #timer;
   #programTitle = "";   // what the program in the terminal calls the window
 
-  constructor(root, { clock, status, connection, machine }) {
+  constructor(root, { clock, status, connection, machine, outbox }) {
     this.#root = root;
     this.#status = status;
     this.#connection = connection;
     this.#machine = machine;
+    this.#outbox = outbox;
     this.#timer = new Timer(clock);
     this.#showMachine("machine", machine.id);
     status.on({ updated: () => this.#render() });
@@ -65,8 +67,9 @@ export class Header {
 
   #describe() {
     const { silenceMs, roundTripMs, retryInMs } = this.#connection;
-    const { name: status, waitedMs } = this.#status;
-    return describeStatus({ status, waitedMs, silenceMs, roundTripMs, retryInMs, machineState: this.#machine.json?.state });
+    const { name: status, waitedMs, mentioned } = this.#status, { held } = this.#outbox;
+    const machineState = this.#machine.json?.state;
+    return describeStatus({ status, waitedMs, mentioned, held, silenceMs, roundTripMs, retryInMs, machineState });
   }
 
   #machineChanged({ name, id }) {

@@ -56,11 +56,11 @@ export class Pasting {
   }
 
   async paste(foreign) {
-    const shell = this.#connection.shell;
+    const shell = this.#connection.recipient;
     const text = harmless(foreign);
     if (!text || !shell) return;
     if (!(await this.#isWanted(text))) return;
-    if (this.#connection.shell !== shell) {
+    if (this.#connection.recipient !== shell) {
       this.#notice.showDismissable("error", "The connection was lost meanwhile; nothing was pasted.");
       return;
     }

@@ -6,6 +6,8 @@ import { describeMachine, describeProvider, describeSize, describeSpan } from ".
 import { $, element, setText, showNote } from "./dom.js";
 import { machinePath, terminalUrl } from "./protocol.js";
 import { Question } from "./notice.js";
+import { Sessions } from "./sessions.js";
+import { SessionsList } from "./sessions-list.js";
 
 const POLL_MS = { moving: 500, usual: 2000 };   // faster while a machine changes its state
 const STARTABLE = ["stopped", "stopping", "error"];
@@ -26,6 +28,7 @@ class StartPage {
   #root;
   #api;
   #question;
+  #sessions;
   #list;
   #timer;
   #round = 0;
@@ -35,10 +38,12 @@ class StartPage {
     this.#api = api;
     this.#question = question;
     this.#timer = new Timer(clock);
+    this.#sessions = new Sessions(api);
     this.#list = new MachineList(this.#part("#list"), {
       now: () => api.serverNow(),
       onPower: (button, id, verb) => this.#act(button, () => api.call("POST", machinePath(id, verb))),
       onDelete: (button, id, name) => this.#delete(button, id, name),
+      onEnd: (button, id, session) => this.#end(button, id, session),
     });
     this.#part("#create-form").addEventListener("submit", (event) => this.#create(event));
   }
@@ -51,6 +56,7 @@ class StartPage {
       const { machines } = await this.#api.call("GET", "/machines");
       if (round !== this.#round) return;
       this.#list.show(machines);
+      this.#sessions.read(machines, (id, sessions) => this.#list.showSessions(id, sessions));
       showNote(this.#part("#list-empty"), machines.length ? null : "None yet. Create one above.");
       showNote(this.#part("#list-error"), null);
     } catch (error) {
@@ -102,6 +108,17 @@ class StartPage {
     if (document.activeElement === document.body || document.activeElement === button) this.#part("#list-title").focus();
   }
 
+  // A shell that waits at its prompt loses nothing.
+  async #end(button, id, { id: session, command, is_shell }) {
+    const isWanted = is_shell || (await this.#question.ask({
+      title: `End ${command}?`, yes: "End", no: "Keep it", isDangerous: true,
+      text: "Its terminal is hung up, and what it has not saved may be lost.",
+    })).isYes;
+    if (!isWanted) return;
+    await this.#act(button, () => this.#sessions.end(id, session));
+    if (document.activeElement === document.body || document.activeElement === button) this.#part("#list-title").focus();
+  }
+
   // Do what a button asks for: it is disabled meanwhile, and an error is shown.
   async #act(button, call) {
     const hadFocus = document.activeElement === button;
@@ -128,15 +145,18 @@ class MachineList {
   #now;
   #onPower;
   #onDelete;
+  #onEnd;
   #rows = new Map();   // by the machine's id
   #isMoving = false;
 
-  // `now()` is the server's time. Clicks call `onPower(button, id, "/start" or "/stop")` and `onDelete(button, id, name)`.
-  constructor(table, { now, onPower, onDelete }) {
+  // `now()` is the server's time. Clicks call `onPower(button, id, "/start" or "/stop")`, `onDelete(button, id, name)` and
+  // `onEnd(button, id, session)`.
+  constructor(table, { now, onPower, onDelete, onEnd }) {
     this.#table = table;
     this.#now = now;
     this.#onPower = onPower;
     this.#onDelete = onDelete;
+    this.#onEnd = onEnd;
   }
 
   get isEmpty() {
@@ -151,19 +171,24 @@ class MachineList {
   show(machines) {
     const present = new Set(machines.map((machine) => machine.id));
     for (const [id, cells] of this.#rows) {
-      if (!present.has(id)) { cells.row.remove(); this.#rows.delete(id); }
+      if (!present.has(id)) { cells.row.remove(); cells.sessions.row.remove(); this.#rows.delete(id); }
     }
     for (const machine of machines) this.#fill(this.#rows.get(machine.id) || this.#add(machine.id), machine);
     this.#table.hidden = this.isEmpty;
     this.#isMoving = machines.some((machine) => MOVING.includes(machine.state));
   }
 
+  showSessions(id, sessions) {
+    this.#rows.get(id)?.sessions.show(sessions, this.#now());
+  }
+
   #add(id) {
     const cells = makeCells(id);
+    cells.sessions = new SessionsList(id, (button, session) => this.#onEnd(button, id, session));
     cells.power.onclick = () => this.#onPower(cells.power, id, cells.power.dataset.verb);
     cells.remove.onclick = () => this.#onDelete(cells.remove, id, cells.name.textContent);
     this.#rows.set(id, cells);
-    this.#table.tBodies[0].append(cells.row);
+    this.#table.tBodies[0].append(cells.row, cells.sessions.row);
     return cells;
   }
 
@@ -177,6 +202,7 @@ class MachineList {
     setText(cells.region, machine.region || "–");
     setText(cells.size, describeSize(machine.guest));
     setText(cells.age, describeSpan(this.#now() - Date.parse(machine.created_at)));
+    cells.row.title = machine.sessions?.kept === false ? `Shells here end with their connection: ${machine.sessions.reason}` : "";
     cells.age.title = new Date(machine.created_at).toLocaleString();
     cells.power.dataset.verb = startable ? "/start" : "/stop";
     setText(cells.power, startable ? "Start" : "Stop");

@@ -1,6 +1,9 @@
 // How the terminal is connected, since when, and which power change is under way.
 
+import { Timer } from "./clock.js";
 import { Events } from "./events.js";
+
+const MENTION_MS = 4000;
 
 // Emits `updated(isChange)` each time a status is reported.
 export class Status extends Events {
@@ -8,10 +11,13 @@ export class Status extends Events {
   #name = null;     // a key of STATUS_WORDS
   #since = 0;
   #pending = null;  // "Starting…" or "Stopping…": the power button waits for it
+  #mentioned = "";
+  #mentioning;
 
   constructor(clock) {
     super();
     this.#clock = clock;
+    this.#mentioning = new Timer(clock);
   }
 
   get name() {
@@ -20,6 +26,11 @@ export class Status extends Events {
 
   get pending() {
     return this.#pending;
+  }
+
+  // A word that is worth a few seconds; "" when they are over.
+  get mentioned() {
+    return this.#mentioned;
   }
 
   get waitedMs() {
@@ -36,12 +47,19 @@ export class Status extends Events {
       if (!(this.#name === "connecting" && name === "starting")) this.#since = this.#clock.now();
       this.#name = name;
       this.#pending = null;
+      this.#mentioned = "";
     }
     this.emit("updated", isChange);
   }
 
   wait(pending) {
     this.#pending = pending;
+    this.emit("updated", false);
+  }
+
+  mention(word) {
+    this.#mentioned = word;
+    if (word) this.#mentioning.start(() => this.mention(""), MENTION_MS);
     this.emit("updated", false);
   }
 }

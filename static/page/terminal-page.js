@@ -9,18 +9,21 @@ export class TerminalPage {
   #clock;
   #connection;
   #machine;
+  #session;
   #status;
   #notice;
   #terminal;
   #power;
   #header;
   #takeFocus;
+  #toldSize = {};   // which the server knows
 
   // `takeFocus()` gives the terminal the focus, unless the user is at something else.
-  constructor({ clock, connection, machine, status, notice, terminal, power, header, takeFocus }) {
+  constructor({ clock, connection, machine, session, status, notice, terminal, power, header, takeFocus }) {
     this.#clock = clock;
     this.#connection = connection;
     this.#machine = machine;
+    this.#session = session;
     this.#status = status;
     this.#notice = notice;
     this.#terminal = terminal;
@@ -28,19 +31,38 @@ export class TerminalPage {
     this.#header = header;
     this.#takeFocus = takeFocus;
     connection.on({
-      connecting: () => this.#connecting(), begun: () => this.#watchStart(), attached: () => this.#attached(),
-      output: (text, drawn) => terminal.write(text, drawn), reconnected: (text) => terminal.printLine(text || LOST),
+      connecting: () => this.#connecting(), begun: () => this.#begun(), attached: () => this.#attached(),
+      kept: (facts) => this.#kept(facts), replaced: () => this.#lost(), taken: () => this.#taken(),
+      output: (text, drawn) => terminal.drawing.write(text, drawn),
+      reconnected: (text) => terminal.drawing.printLine(text || LOST),
       failed: (text) => this.#failed(text), lost: () => this.#lost(),
       retrying: (why) => this.#retrying(why), exited: () => this.#exited(),
       stopped: (reason) => power.stopped(reason), gone: (reason) => power.gone(reason),
     });
-    terminal.on({ resized: () => this.#sendSize(), titled: (title) => header.setTitle(title) });
+    terminal.on({ resized: () => this.#tellSize(), titled: (title) => header.setTitle(title) });
     status.on({ updated: (isChange) => { if (isChange) notice.hide(); } });
+  }
+
+  // A shell that draws for this size draws again only where the size is another.
+  sendSize() {
+    if (!this.#connection.isAttached) return;   // the next connection will say it
+    this.#toldSize = this.#terminal.size;
+    this.#connection.send({ type: "resize", ...this.#toldSize });
+  }
+
+  #tellSize() {
+    const { cols, rows } = this.#terminal.size;
+    if (cols !== this.#toldSize.cols || rows !== this.#toldSize.rows) this.sendSize();
   }
 
   #connecting() {
     this.#terminal.fit();
     if (!this.#status.is("starting", "reconnecting", "restarting")) this.#status.become("connecting");
+  }
+
+  #begun() {
+    this.#toldSize = this.#terminal.size;   // in the address
+    this.#watchStart();
   }
 
   // Until the shell speaks, the API says what the page waits for, and gives the machine its name.
@@ -64,16 +86,17 @@ export class TerminalPage {
 
   #attached() {
     this.#status.become("connected");
-    this.#sendSize();
+    if (!this.#connection.isKept) this.sendSize();
+    else this.#tellSize();
     this.#takeFocus();
   }
 
-  #sendSize() {
-    this.#connection.send({ type: "resize", ...this.#terminal.size });
+  #kept({ isSame, wasDown }) {
+    if (isSame && wasDown) this.#status.mention("resumed");
   }
 
   #lost() {
-    this.#terminal.leaveProgramModes();
+    this.#terminal.drawing.leaveProgramModes();
     this.#header.setTitle("");
   }
 
@@ -90,6 +113,17 @@ export class TerminalPage {
   #exited() {
     this.#status.become("exited");
     const text = "The shell has exited. Press Enter for a new one.";
-    this.#notice.show({ kind: "exited", text, label: "New shell", act: () => this.#connection.connect() });
+    this.#notice.show({ kind: "exited", text, label: "New shell", act: () => this.#connectAnew() });
+  }
+
+  #connectAnew() {
+    this.#session.renew();
+    this.#connection.connect();
+  }
+
+  #taken() {
+    this.#status.become("taken");
+    const text = "This terminal was opened in another tab or device.";
+    this.#notice.show({ kind: "taken", text, label: "Take back", act: () => this.#connection.connect() });
   }
 }

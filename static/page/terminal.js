@@ -1,13 +1,13 @@
 // The terminal as it is drawn: xterm.js with its add-ons, its size, its colours and its links.
 
+import { Answers } from "./answers.js";
 import { Timer } from "./clock.js";
+import { Drawing } from "./drawing.js";
 import { Events } from "./events.js";
 
 const COLS = [2, 500], ROWS = [1, 300];   // what the server takes
 const DEBOUNCE_MS = 100;
 const OSC_CLIPBOARD = 52;
-// Mouse reports, focus reports, bracketed paste, cursor keys, keypad, character sets, colours, margins off; cursor, wrapping on.
-const RESET_MODES = "\x1b[?9;1000;1002;1003;1004;1006;2004;1l\x1b>\x0f\x1b(B\x1b[0m\x1b[!p\x1b[?25;7h";
 const COLOURS = ["black", "red", "green", "yellow", "blue", "magenta", "cyan", "white"];
 const NAMES = [
   "background", "foreground", "cursor", "cursor-accent", "selection-background",
@@ -24,6 +24,10 @@ export class TerminalView extends Events {
   #fitTimer;
   #fitAddon;
   #term = null;
+  #drawing = null;
+  #answers = null;
+  #size = null;        // that fits the box
+  #isHeld = false;     // the terminal has another, of a time before
 
   constructor(box, { clock, links }) {
     super();
@@ -37,8 +41,19 @@ export class TerminalView extends Events {
     return this.#term;
   }
 
+  // What writes to it; null until `open`.
+  get drawing() {
+    return this.#drawing;
+  }
+
+  // The size that fits the box, also while a replay draws at another.
   get size() {
-    return { cols: this.#term.cols, rows: this.#term.rows };
+    return this.#size;
+  }
+
+  // The answers to programs are swallowed.
+  get isMuted() {
+    return Boolean(this.#answers?.isMuted);
   }
 
   get selection() {
@@ -56,6 +71,9 @@ export class TerminalView extends Events {
   // xterm.js must be loaded. `keyPressed(event)` returns false for keys that xterm.js must leave alone.
   open({ settings, keyPressed }) {
     const term = this.#term = new Terminal(this.#options(settings));
+    this.#drawing = new Drawing(term);
+    this.#answers = new Answers(term.parser);
+    this.#size = { cols: term.cols, rows: term.rows };
     term.loadAddon(this.#fitAddon = new FitAddon.FitAddon());
     this.#loadTextAddons();
     term.open(this.#box);
@@ -75,17 +93,31 @@ export class TerminalView extends Events {
     if (document.hidden || !box.offsetWidth || !box.offsetHeight) return;   // a hidden box measures as 2×1
     const size = this.#fitAddon.proposeDimensions();
     if (!size || !(size.cols > 0) || !(size.rows > 0)) return;
-    const cols = clamp(size.cols, COLS), rows = clamp(size.rows, ROWS);
-    if (cols !== this.#term.cols || rows !== this.#term.rows) this.#term.resize(cols, rows);
+    this.#size = { cols: clamp(size.cols, COLS), rows: clamp(size.rows, ROWS) };
+    if (!this.#isHeld) this.#resize(this.#size);
   }
 
   fitSoon() {
     this.#fitTimer.start(() => this.fit(), DEBOUNCE_MS);
   }
 
-  // `drawn` is called when the text is on the screen.
-  write(text, drawn) {
-    this.#term.write(text, drawn);
+  // From here on programs get no answers, or get them again.
+  mute(isMuted) {
+    this.#drawing.after(() => { this.#answers.isMuted = isMuted; });
+  }
+
+  // Do not follow the box, and take sizes from `resizeTo`.
+  holdSize() {
+    this.#isHeld = true;
+  }
+
+  resizeTo(size) {
+    this.#drawing.after(() => { if (this.#isHeld) this.#resize(size); });
+  }
+
+  releaseSize() {
+    this.#isHeld = false;
+    this.fit();
   }
 
   // Text as if it were typed: xterm.js scrolls down to it, and emits it as data.
@@ -101,21 +133,8 @@ export class TerminalView extends Events {
     this.#term.scrollToBottom();
   }
 
-  // A line of our own, in the muted colour (SGR 2, dim, would be below AA). The text may come from the server: no control
-  // character in it may steer the terminal.
-  printLine(text) {
-    const fresh = this.#term.buffer.active.cursorX > 0 ? "\r\n" : "";
-    this.#term.write(`${fresh}\x1b[90m${text.replace(/[\x00-\x1f\x7f-\x9f]/g, " ")}\x1b[39m\r\n`);
-  }
-
-  // A shell that is lost may have left vim's screen, mouse reports or a hidden cursor behind. The scrollback stays.
-  leaveProgramModes() {
-    const term = this.#term, buffer = term.buffer;
-    const leave = () => {   // 1049 only from the alternate screen: elsewhere it would restore a cursor that was never saved
-      const leaveAlternate = buffer.active.type === "alternate" ? "\x1b[?1049l" : "";
-      term.write(leaveAlternate + RESET_MODES, () => { if (buffer.active.cursorX > 0) term.write("\r\n"); });
-    };
-    term.write("", leave);  // after all that still waits to be drawn
+  #resize({ cols, rows }) {
+    if (cols !== this.#term.cols || rows !== this.#term.rows) this.#term.resize(cols, rows);
   }
 
   #options({ fontSize }) {
@@ -151,12 +170,12 @@ export class TerminalView extends Events {
 
   #listen() {
     const term = this.#term;
-    term.onData((data) => this.emit("data", data));
-    term.onBinary((data) => { if (!/[^\x00-\x7f]/.test(data)) this.emit("mouse", data); });
-    term.onResize(() => this.emit("resized"));
+    term.onData((data) => { if (!this.#answers.swallows(data)) this.emit("data", data); });
+    term.onBinary((data) => { if (!this.isMuted && !/[^\x00-\x7f]/.test(data)) this.emit("mouse", data); });
+    term.onResize(() => { if (!this.#isHeld) this.emit("resized"); });
     term.onTitleChange((title) => this.emit("titled", title));
     term.parser.registerOscHandler(OSC_CLIPBOARD, (data) => {
-      this.emit("clipboard", data);
+      if (!this.isMuted) this.emit("clipboard", data);
       return true;   // no other handler is to see it
     });
     this.#box.addEventListener("paste", (event) => {

@@ -35,7 +35,7 @@ export class Typing {
 
   // `isRepeat`: the key is being held down.
   typed(data, isRepeat) {
-    const shell = this.#connection.shell;
+    const shell = this.#connection.recipient;
     const isNewBurst = this.#bursts.note(shell);
     if (shell) {
       if (this.#bursts.belongsTo(shell)) this.#send(data);
@@ -46,9 +46,9 @@ export class Typing {
     }
   }
 
-  // xterm.js's own answer to a program: no key, but the shell gets it.
+  // xterm.js's own answer to a program: no key, but the shell gets it, where it is at once.
   answered(data) {
-    if (this.#connection.isAttached) this.#outbox.add(data);
+    if (this.#connection.isAttached) this.#outbox.add(data, "", true);
   }
 
   #send(data) {

@@ -39,3 +39,44 @@ test("a connection that is lost before that does not", () => {
   clock.pass(60_000);
   assert.equal(backoff.attempts, 1);
 });
+
+const KEPT = { isKept: true, hintMs: null };
+
+test("a shell that waits is asked for every two seconds at most, for two minutes", () => {
+  const clock = new FakeClock(), backoff = new Backoff({ clock, random: () => 1 });
+  assert.deepEqual([1006, 1006, 1006, 1006, 1012].map((code) => backoff.next(code, KEPT)), [500, 1000, 2000, 2000, 2000]);
+  clock.pass(119_999);
+  assert.equal(backoff.next(1006, KEPT), 2000);
+  clock.pass(1);
+  assert.equal(backoff.next(1006, KEPT), 15000);
+  backoff.connected();
+  backoff.disconnected();
+  assert.equal(backoff.next(1006, KEPT), 2000);
+});
+
+test("full jitter takes any part of that, too", () => {
+  const backoff = new Backoff({ clock: new FakeClock(), random: () => 0.25 });
+  assert.deepEqual([1012, 1006].map((code) => backoff.next(code, KEPT)), [500, 250]);
+});
+
+test("a limit spreads also those whose shells wait", () => {
+  const backoff = new Backoff({ clock: new FakeClock(), random: () => 1 });
+  assert.equal(backoff.next(4429, KEPT), 5000);
+});
+
+test("where the server says when it is back, the first attempt is around that, and not later than two seconds", () => {
+  const luck = [0, 0.5, 1, 1], backoff = new Backoff({ clock: new FakeClock(), random: () => luck.shift() });
+  const delays = [1000, 1000, 1000, 9000].map((hintMs) => backoff.next(1012, { isKept: true, hintMs }));
+  assert.deepEqual(delays, [500, 1000, 1500, 2000]);
+  const plain = new Backoff({ clock: new FakeClock(), random: () => 1 });
+  assert.equal(plain.next(1012, { isKept: false, hintMs: 1000 }), 5000);
+});
+
+test("a handshake has fifteen seconds; one to a shell that waits less, and each that hung in a row twice the time", () => {
+  const backoff = new Backoff({ clock: new FakeClock(), random: () => 1 });
+  assert.equal(backoff.patienceMs(false), 15000);
+  backoff.answered();
+  assert.deepEqual([1, 2, 3, 4, 5].map(() => backoff.patienceMs(true)), [2500, 5000, 10000, 15000, 15000]);
+  backoff.answered();
+  assert.equal(backoff.patienceMs(true), 2500);
+});

@@ -1,18 +1,18 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
 import { Connection } from "../../static/page/connection.js";
-import { FakeClock, FakeSocket, listen } from "./fakes.mjs";
+import { FakeClock, FakeSession, FakeSocket, listen } from "./fakes.mjs";
 
 describe("connection", () => {
-  let clock, luck, sockets, connection, ends;
+  let clock, luck, session, sockets, connection, ends;
 
   beforeEach(() => {
-    [clock, luck, sockets] = [new FakeClock(), 1, []];
-    const openSocket = (isReconnect) => {
-      sockets.push(new FakeSocket(isReconnect));
+    [clock, luck, session, sockets] = [new FakeClock(), 1, new FakeSession(), []];
+    const openSocket = (wish) => {
+      sockets.push(new FakeSocket(wish));
       return sockets.at(-1);
     };
-    connection = new Connection({ clock, random: () => luck, openSocket });
+    connection = new Connection({ clock, random: () => luck, session, openSocket });
     ends = listen(connection, "lost", "exited", "stopped", "gone", "retrying");
   });
 
@@ -34,7 +34,7 @@ describe("connection", () => {
     assert.equal(connection.shell, null);
     socket().receive({ type: "output", data: "$ " });
     assert.ok(connection.isAttached);
-    assert.equal(connection.shell, connection.attempt);
+    assert.notEqual(connection.shell, null);
     socket().receive({ type: "output", data: "x" });
     assert.deepEqual(seen.map(([name]) => name), ["detached", "connecting", "begun", "attached", "output", "output"]);
     assert.equal(seen.at(-1)[1], "x");
@@ -69,21 +69,21 @@ describe("connection", () => {
 
   test("a lost shell is missed: the next connection says reconnect=1, until a new one is attached", () => {
     attach();
-    assert.equal(socket().isReconnect, false);
+    assert.equal(socket().wish.isReconnect, false);
     socket().end(1006);
     assert.deepEqual(ends, [["lost"], ["retrying", { isRestart: false, reason: null }]]);
     clock.pass(500);
-    assert.equal(socket().isReconnect, true);
+    assert.equal(socket().wish.isReconnect, true);
     socket().end(1006);
     clock.pass(1_000);
-    assert.equal(socket().isReconnect, true);
+    assert.equal(socket().wish.isReconnect, true);
     socket().open();
     const lines = listen(connection, "reconnected");
     socket().receive({ type: "reconnected", message: "new session" });
     assert.deepEqual(lines, [["reconnected", "new session"]]);
     assert.ok(connection.isAttached);
     connection.connect();
-    assert.equal(socket().isReconnect, false);
+    assert.equal(socket().wish.isReconnect, false);
   });
 
   test("a connection that never had a shell misses none", () => {
@@ -91,7 +91,7 @@ describe("connection", () => {
     socket().end(1006);
     assert.deepEqual(ends.map(([name]) => name), ["retrying"]);
     clock.pass(500);
-    assert.equal(socket().isReconnect, false);
+    assert.equal(socket().wish.isReconnect, false);
   });
 
   test("an exit is no loss: the page waits to be asked", () => {
@@ -101,7 +101,7 @@ describe("connection", () => {
     clock.pass(60_000);
     assert.equal(sockets.length, 1);
     connection.connect();
-    assert.equal(socket().isReconnect, false);
+    assert.equal(socket().wish.isReconnect, false);
   });
 
   test("but Tornado's own timeout is a loss, although its code is that of an exit", () => {
@@ -255,6 +255,142 @@ describe("connection", () => {
     clock.pass(60_000);
     assert.equal(sockets.length, 1);
     connection.connect();
-    assert.equal(socket().isReconnect, false);
+    assert.equal(socket().wish.isReconnect, false);
+  });
+
+  const KEPT = { type: "session", id: "the-session", is_new: false, offset: 3, taken: 0 };
+
+  // Connect until a kept shell is attached that has drawn something.
+  function attachKept(more = { is_new: true, offset: 0 }) {
+    connection.connect();
+    socket().open();
+    socket().receive({ ...KEPT, ...more });
+    socket().receive({ type: "output", data: "$ ", offset: 3 });
+  }
+
+  test("a kept shell names itself first, and its output carries its offset, which the next connection hands back", () => {
+    const seen = listen(connection, "attached", "kept", "output");
+    attachKept();
+    assert.deepEqual(seen.map(([name]) => name), ["attached", "kept", "output"]);
+    assert.equal(seen[2][3], 3);
+    assert.deepEqual([connection.isKept, connection.shell, session.isKept], [true, connection.recipient, true]);
+    socket().end(1006);
+    clock.pass(500);
+    assert.deepEqual(socket().wish, { session: "the-session", client: "the-client", offset: 3, isReconnect: false });
+  });
+
+  test("an interruption is no loss: the same shell goes on, and is expected meanwhile", () => {
+    attachKept();
+    const shell = connection.shell, seen = listen(connection, "interrupted", "kept", "replaced");
+    socket().end(1006);
+    assert.deepEqual(ends, [["retrying", { isRestart: false, reason: null }]]);
+    assert.deepEqual([connection.shell, connection.recipient], [null, shell]);
+    clock.pass(500);
+    socket().open();
+    socket().receive({ ...KEPT, taken: 7 });
+    assert.equal(connection.shell, shell);
+    const [, [, { isSame, wasDown, taken }]] = seen;
+    assert.deepEqual([seen.map(([name]) => name), isSame, wasDown, taken], [["interrupted", "kept"], true, true, 7]);
+  });
+
+  test("a new shell in its place is told before it says so itself", () => {
+    attachKept();
+    const seen = listen(connection, "replaced", "kept", "reconnected");
+    socket().end(1006);
+    clock.pass(500);
+    socket().open();
+    socket().receive({ ...KEPT, is_new: true });
+    socket().receive({ type: "reconnected", message: "new session" });
+    assert.deepEqual(seen.map(([name]) => name), ["replaced", "kept", "reconnected"]);
+    assert.equal(session.offset, null);
+  });
+
+  test("so is a plain one, by the page where the server does not", () => {
+    const seen = listen(connection, "replaced", "reconnected");
+    for (const first of [{ type: "reconnected", message: "new" }, { type: "output", data: "$ " }]) {
+      attachKept();
+      seen.length = 0;
+      socket().end(1006);
+      connection.connect();
+      socket().open();
+      socket().receive(first);
+      assert.deepEqual(seen.map(([name, text]) => [name, text]), [["replaced", undefined], ["reconnected", first.message]]);
+      assert.deepEqual([session.isKept, session.offset], [false, null]);
+      connection.close();
+    }
+  });
+
+  test("the server may lose the shell and find it again on one connection", () => {
+    attachKept();
+    const seen = listen(connection, "attached", "kept");
+    socket().receive({ ...KEPT, taken: 4 });
+    assert.equal(seen.length, 1);
+    assert.deepEqual([seen[0][1].isSame, seen[0][1].wasDown, seen[0][1].taken], [true, false, 4]);
+  });
+
+  test("what is said of a kept shell is passed on", () => {
+    attachKept();
+    const seen = listen(connection, "replay", "sized", "missed", "confirmed", "foreground");
+    const messages = ["replay", "size", "lost", "taken", "foreground"].map((type) => ({ type }));
+    for (const message of [...messages, { type: "toString" }, { type: "exit", status: 0 }]) socket().receive(message);
+    assert.deepEqual(seen.map(([name]) => name), ["replay", "sized", "missed", "confirmed", "foreground"]);
+    assert.deepEqual(seen.map(([, message]) => message), messages);
+  });
+
+  test("a terminal that was opened elsewhere is not asked for until the user does", () => {
+    attachKept();
+    const seen = listen(connection, "taken"), shell = connection.shell;
+    socket().receive({ type: "error", message: "opened elsewhere" });
+    socket().end(4411);
+    assert.deepEqual([seen, ends, connection.recipient], [[["taken"]], [], null]);
+    connection.wakeUp(true);
+    clock.pass(60_000);
+    assert.equal(sockets.length, 1);
+    connection.connect();
+    assert.equal(socket().wish.offset, 3);
+    socket().open();
+    socket().receive(KEPT);
+    assert.equal(connection.shell, shell);
+  });
+
+  test("a kept shell that is found to have ended, or its machine to have stopped, is lost", () => {
+    for (const [code, event] of [[1000, "exited"], [4409, "stopped"], [4404, "gone"]]) {
+      attachKept();
+      socket().end(1006);
+      ends.length = 0;
+      clock.pass(connection.retryInMs);
+      socket().end(code);
+      assert.deepEqual(ends.map(([name]) => name), ["lost", event]);
+      assert.deepEqual([connection.recipient, connection.isKept, session.offset], [null, false, null]);
+    }
+  });
+
+  test("with a shell that waits the attempts are close, and begin when the server says", () => {
+    attachKept();
+    socket().receive({ type: "error", message: "The server restarts.", retry_s: 0.8 });
+    socket().end(1012);
+    assert.deepEqual(ends.at(-1), ["retrying", { isRestart: true, reason: "The server restarts." }]);
+    assert.equal(connection.retryInMs, 1200);
+    for (let attempt = 0; attempt < 9; attempt += 1) {
+      clock.pass(connection.retryInMs);
+      socket().end(1006);
+      assert.ok(connection.retryInMs <= 2000);
+    }
+  });
+
+  test("a handshake that hangs does not keep a shell waiting; refusals leave the next its time", () => {
+    attachKept();
+    socket().end(1006);
+    for (const patience of [2_500, 5_000, 2_500]) {
+      clock.pass(connection.retryInMs);
+      clock.pass(patience - 1);
+      assert.equal(socket().readyState, 0);
+      clock.pass(1);
+      assert.equal(socket().readyState, 2);
+      if (patience === 5_000) {
+        clock.pass(connection.retryInMs);
+        socket().end(1006);
+      }
+    }
   });
 });

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
-  describeIdleStop, describeMachine, describeProgress, describeProvider, describeSize, describeSpan, describeStatus, describeStop,
+  describeIdleStop, describeMachine, describeProgress, describeProvider, describeSession, describeSize, describeSpan, describeStatus, describeStop,
 } from "../../static/page/describe.js";
 
 const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
-const FACTS = { status: "connected", waitedMs: 0, silenceMs: 0, roundTripMs: null, retryInMs: null, machineState: undefined };
+const FACTS = { status: "connected", waitedMs: 0, silenceMs: 0, roundTripMs: null, retryInMs: null, machineState: undefined, mentioned: "", held: 0 };
 const status = (facts) => describeStatus({ ...FACTS, ...facts });
 
 test("spans are told in minutes, hours and days", () => {
@@ -36,6 +36,21 @@ test("connected: the round trip, or the silence once it is worth a word", () => 
   assert.equal(status({ roundTripMs: 12.6, silenceMs: 3456 }), "no answer for 3 s");
 });
 
+test("connected: a word that is mentioned comes before the round trip", () => {
+  assert.equal(status({ mentioned: "resumed", roundTripMs: 12.6 }), "resumed");
+});
+
+test("what waits for the line is counted", () => {
+  assert.equal(status({ status: "reconnecting", held: 1 }), "now…, 1 character waits");
+  assert.equal(status({ status: "restarting", retryInMs: 900, held: 1234 }), "in 1 s, 1,234 characters wait");
+});
+
+test("a session is told by its command, and by when it was used last", () => {
+  const now = Date.parse("2030-01-01T00:03:00Z"), session = { command: "vim notes.txt", last_used_at: "2030-01-01T00:00:00Z" };
+  assert.equal(describeSession({ ...session, is_attached: false }, now), "vim notes.txt, 3 min ago");
+  assert.equal(describeSession({ ...session, is_attached: true }, now), "vim notes.txt, open now");
+});
+
 test("reconnecting and restarting: when the next attempt comes", () => {
   for (const name of ["reconnecting", "restarting"]) {
     assert.equal(status({ status: name, retryInMs: 4001 }), "in 5 s");
@@ -51,7 +66,7 @@ test("starting: the step and the seconds; connecting: once it takes two", () => 
   assert.equal(status({ status: "starting", machineState: "running", waitedMs: 3000 }), "opening a shell, 3 s");
   assert.equal(status({ status: "connecting", waitedMs: 1999 }), "");
   assert.equal(status({ status: "connecting", waitedMs: 2000 }), "2 s");
-  for (const name of ["stopped", "exited", "gone", "unavailable"]) assert.equal(status({ status: name, waitedMs: 9999 }), "");
+  for (const name of ["stopped", "exited", "taken", "gone", "unavailable"]) assert.equal(status({ status: name, waitedMs: 9999 }), "");
 });
 
 test("progress, idle stops and stops", () => {

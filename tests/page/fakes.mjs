@@ -64,8 +64,9 @@ export class FakeSocket {
   readyState = 0;
   sent = [];
 
-  constructor(isReconnect = false) {
-    this.isReconnect = isReconnect;
+  // `wish` is what the page asked for when it opened it.
+  constructor(wish = {}) {
+    this.wish = wish;
   }
 
   send(text) {
@@ -92,6 +93,33 @@ export class FakeSocket {
 
   ofType(type) {
     return this.sent.filter((message) => message.type === type);
+  }
+}
+
+// A session whose names are known.
+export class FakeSession {
+  id = "the-session";
+  client = "the-client";
+  offset = null;
+  isKept = null;
+  renewals = 0;
+
+  told(isKept) {
+    this.isKept = isKept;
+  }
+
+  advance(offset) {
+    this.offset = offset;
+  }
+
+  forget() {
+    this.offset = null;
+  }
+
+  renew() {
+    this.forget();
+    this.renewals += 1;
+    this.id = `session ${this.renewals + 1}`;
   }
 }
 

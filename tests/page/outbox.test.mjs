@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { CHUNK, Outbox, PASTE_WINDOW } from "../../static/page/outbox.js";
+import { CHUNK, HELD_BYTES, Outbox, PASTE_WINDOW } from "../../static/page/outbox.js";
 import { FakeClock, listen } from "./fakes.mjs";
 
 describe("outbox", () => {
@@ -125,10 +125,198 @@ describe("outbox", () => {
   test("what was meant for a lost shell is forgotten", () => {
     outbox.add(long(40), TAIL);
     outbox.confirm({ number: pings, waiting: PASTE_WINDOW + 1 });
-    outbox.clear();
+    assert.equal(outbox.clear(), "");
     clock.pass(1_000);
     assert.equal(pings, 12);
     outbox.add("ls\r");
     assert.equal(sent.at(-1), "ls\r");
+  });
+});
+
+describe("outbox of a kept shell", () => {
+  const TAIL = "\x1b[201~";
+  let clock, sent, pings, outbox, shell;
+
+  // A shell that takes each byte once, in order, and remembers what it has.
+  class Shell {
+    bytes = Buffer.alloc(0);
+    isReachable = true;
+
+    get text() {
+      return this.bytes.toString();
+    }
+
+    receive(text, offset) {
+      const data = Buffer.from(text), known = this.bytes.length - offset;
+      if (!this.isReachable || known < 0 || known > data.length) return;
+      this.bytes = Buffer.concat([this.bytes, data.subarray(known)]);
+    }
+  }
+
+  beforeEach(() => {
+    [clock, sent, pings, shell] = [new FakeClock(), [], 0, new Shell()];
+    const sendInput = (text, offset) => {
+      sent.push([text, offset]);
+      shell.receive(text, offset);
+    };
+    outbox = new Outbox({ clock, sendInput, sendPing: () => ++pings });
+    outbox.resume(0);
+  });
+
+  const long = (chunks) => "x".repeat(chunks * CHUNK);
+
+  function cut() {
+    shell.isReachable = false;
+    outbox.hold();
+  }
+
+  function comeBack() {
+    shell.isReachable = true;
+    return outbox.resume(shell.bytes.length);
+  }
+
+  test("each message says where in the input it is, in bytes of UTF-8", () => {
+    for (const text of ["l", "żółw", "🐢", "\r"]) outbox.add(text);
+    assert.deepEqual(sent, [["l", 0], ["żółw", 1], ["🐢", 8], ["\r", 12]]);
+    assert.equal(outbox.untaken, 13);
+    outbox.taken(8);
+    assert.equal(outbox.untaken, 5);
+    outbox.taken(13);
+    assert.equal(outbox.untaken, 0);
+  });
+
+  test("half a surrogate pair costs no more than itself", () => {
+    outbox.add("\ud83d");
+    outbox.add("x");
+    assert.deepEqual(sent, [["\ufffd", 0], ["x", 3]]);
+  });
+
+  test("what is not confirmed when the line is back is sent again, from where the shell says", () => {
+    for (const text of ["one ", "two ", "three"]) outbox.add(text);
+    outbox.hold();
+    sent.length = 0;
+    assert.equal(outbox.resume(6), "");
+    assert.deepEqual(sent, [["o ", 6], ["three", 8]]);
+    outbox.add("!");
+    assert.deepEqual(sent.at(-1), ["!", 13]);
+  });
+
+  test("a character that was cut in two is sent whole, from its beginning", () => {
+    outbox.add("aż🐢\ufeffb");
+    for (const [taken, rest] of [[1, ["ż🐢\ufeffb", 1]], [2, ["ż🐢\ufeffb", 1]], [6, ["🐢\ufeffb", 3]], [7, ["\ufeffb", 7]], [10, ["b", 10]]]) {
+      sent.length = 0;
+      outbox.resume(taken);
+      assert.deepEqual(sent, [rest]);
+    }
+  });
+
+  test("what is typed while the line is down waits, is counted, and is delivered once", () => {
+    outbox.add("before ");
+    cut();
+    assert.equal(outbox.held, 7);   // not confirmed: it may not have arrived
+    outbox.taken(7);
+    outbox.add("ls 🐢");
+    outbox.add("\r");
+    assert.deepEqual([outbox.held, outbox.progress, sent.length], [5, null, 1]);
+    assert.equal(comeBack(), "");
+    assert.deepEqual([shell.text, outbox.held], ["before ls 🐢\r", 0]);
+    comeBack();
+    assert.equal(shell.text, "before ls 🐢\r");
+  });
+
+  test("only so much waits; then it is told, and no part of a key or paste is taken", () => {
+    const seen = listen(outbox, "refused");
+    cut();
+    outbox.add("ż".repeat(HELD_BYTES / 2 - 1));
+    outbox.add("🐢");
+    assert.equal(seen.length, 1);
+    outbox.add("ab");
+    assert.equal(seen.length, 1);
+    comeBack();
+    assert.equal(shell.text, `${"ż".repeat(HELD_BYTES / 2 - 1)}ab`);
+    cut();
+    outbox.add("more");
+    assert.equal(seen.length, 1);
+  });
+
+  test("a long paste goes a window at a time as the shell takes it, and over interruptions", () => {
+    const text = Array.from({ length: 40 }, (_, chunk) => `${chunk}`.padEnd(CHUNK, "ż")).join("");
+    outbox.add(text, TAIL);
+    assert.deepEqual([sent.length, outbox.progress.sent], [12, PASTE_WINDOW]);
+    outbox.confirm({ number: pings });   // the server has it, the shell may not
+    assert.equal(sent.length, 12);
+    outbox.taken(shell.bytes.length);
+    assert.equal(sent.length, 24);
+    cut();
+    clock.pass(1_000);
+    assert.equal(sent.length, 24);
+    outbox.add("end");
+    assert.equal(comeBack(), "");
+    while (!outbox.isEmpty) outbox.taken(shell.bytes.length);
+    assert.equal(shell.text, `${text}${TAIL}end`);
+  });
+
+  test("a program that does not read holds a long paste back", () => {
+    outbox.add(long(40));
+    outbox.confirm({ number: pings, waiting: PASTE_WINDOW + 1 });
+    outbox.taken(shell.bytes.length);
+    assert.equal(sent.length, 12);
+    clock.pass(200);
+    outbox.confirm({ number: pings, waiting: 0 });
+    assert.equal(sent.length, 24);
+  });
+
+  test("a paste that is cancelled while the line is down ends with its tail, and what was sent arrives", () => {
+    outbox.add(long(40), TAIL);
+    outbox.add("rm -rf precious\r");
+    cut();
+    outbox.cancel();
+    comeBack();
+    assert.equal(shell.text, long(12) + TAIL);
+  });
+
+  test("what another shell did not get is returned, and the next begins where it says", () => {
+    outbox.add("one");
+    outbox.add("\x1b[0n", "", true);   // the terminal's answer is nothing to show
+    outbox.taken(2);
+    cut();
+    outbox.add(" two");
+    assert.equal(outbox.surrender(), "e two");
+    assert.deepEqual([outbox.untaken, outbox.held, outbox.isEmpty], [0, 0, true]);
+    sent.length = 0;
+    assert.equal(outbox.resume(0), "");
+    outbox.add("x");
+    assert.deepEqual(sent, [["x", 0]]);
+  });
+
+  test("nothing is sent to a shell whose figure does not fit", () => {
+    outbox.add("one");
+    outbox.taken(3);
+    outbox.add("two");
+    for (const odd of [2, 8]) {
+      outbox.hold();
+      sent.length = 0;
+      assert.equal(outbox.resume(odd), odd === 2 ? "two" : "three");
+      outbox.add("three");
+      assert.deepEqual(sent, [["three", odd]]);
+    }
+  });
+
+  test("when a shell ends, what it was sent in time is forgotten, and what was typed at a dead line is returned", () => {
+    outbox.add("exit\r");
+    assert.equal(outbox.clear(), "");
+    outbox.resume(0);
+    outbox.add("a");
+    outbox.hold();
+    outbox.add("b");
+    outbox.resume(0);
+    assert.equal(outbox.clear(), "ab");
+    outbox.resume(0);
+    outbox.hold();
+    outbox.add("c");
+    outbox.resume(0);
+    outbox.taken(1);
+    outbox.add("exit\r");
+    assert.equal(outbox.clear(), "");
   });
 });

@@ -43,7 +43,7 @@ describe("pasting", () => {
   let connection, terminal, settings, notice, questions, answer, sent, pings, pastes, pasting, outbox;
 
   beforeEach(() => {
-    [connection, notice, questions, sent, pings, pastes] = [{ shell: {} }, new FakeNotice(), [], [], 0, 0];
+    [connection, notice, questions, sent, pings, pastes] = [{ recipient: {} }, new FakeNotice(), [], [], 0, 0];
     [answer, settings] = [{ isYes: true, isSilenced: false }, new Settings(() => { throw new Error("no storage"); })];
     terminal = { hasBracketedPaste: false, focused: 0, focus() { this.focused += 1; }, scrollToBottom() { } };
     const question = { ask: async (asked) => { questions.push(asked.title); return answer; } };
@@ -71,11 +71,11 @@ describe("pasting", () => {
   });
 
   test("nothing is pasted into no shell, or into another than was asked about", async () => {
-    connection.shell = null;
+    connection.recipient = null;
     await pasting.paste("one");
-    connection.shell = {};
+    connection.recipient = {};
     const pasted = pasting.paste("one\ntwo");
-    connection.shell = {};
+    connection.recipient = {};
     await pasted;
     assert.deepEqual(sent, []);
     assert.equal(notice.shown.text, "The connection was lost meanwhile; nothing was pasted.");

@@ -34,3 +34,17 @@ test("a change ends what is pending, a repetition does not", () => {
   assert.equal(status.pending, null);
   assert.ok(status.is("gone", "stopped") && !status.is("gone"));
 });
+
+test("a word is mentioned for four seconds, or until the status changes", () => {
+  const clock = new FakeClock(), status = new Status(clock), seen = listen(status, "updated");
+  status.become("connected");
+  status.mention("resumed");
+  clock.pass(3_999);
+  assert.equal(status.mentioned, "resumed");
+  clock.pass(1);
+  assert.equal(status.mentioned, "");
+  assert.deepEqual(seen, [["updated", true], ["updated", false], ["updated", false]]);
+  status.mention("resumed");
+  status.become("reconnecting");
+  assert.equal(status.mentioned, "");
+});

@@ -8,14 +8,12 @@ describe("typing", () => {
   let clock, connection, notice, sent, interrupts, typing;
 
   class FakeConnection extends Events {
-    shell = {};
-
-    get isAttached() {
-      return Boolean(this.shell);
-    }
+    recipient = {};
+    isAttached = true;
 
     lose() {
-      this.shell = null;
+      this.recipient = null;
+      this.isAttached = false;
       this.emit("detached");
     }
   }
@@ -34,10 +32,21 @@ describe("typing", () => {
     assert.deepEqual([sent, interrupts], [["l", "\x03"], 1]);
   });
 
+  test("a kept shell that waits for the line gets the keys, and a burst goes on in it; the terminal's answers are for now", () => {
+    typing.typed("echo ", false);
+    connection.isAttached = false;
+    connection.emit("detached");
+    typing.typed("on", false);
+    typing.answered("\x1b[0n");
+    connection.isAttached = true;
+    typing.typed("e\r", false);
+    assert.deepEqual(sent, ["echo ", "on", "e\r"]);
+  });
+
   test("what is typed at no shell reaches none, nor does the second half of it", () => {
     connection.lose();
     typing.typed("echo ", false);
-    connection.shell = {};
+    connection.recipient = {};
     typing.typed("rm -rf x\r", false);
     assert.deepEqual(sent, []);
     clock.pass(501);
@@ -48,7 +57,7 @@ describe("typing", () => {
   test("a burst that began in a lost shell does not go on in the next", () => {
     typing.typed("echo ", false);
     connection.lose();
-    connection.shell = {};
+    connection.recipient = {};
     typing.typed("rm -rf x\r", false);
     assert.deepEqual(sent, ["echo "]);
   });
@@ -79,7 +88,7 @@ describe("typing", () => {
     connection.lose();
     offer("exited");
     typing.typed("\r", false);
-    connection.shell = {};
+    connection.recipient = {};
     typing.typed("ls\r", false);
     assert.deepEqual(sent, ["did exited", "ls\r"]);
   });
