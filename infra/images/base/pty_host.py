@@ -25,6 +25,7 @@ import errno
 import fcntl
 import heapq
 import json
+import marshal
 import mmap
 import os
 import re
@@ -960,8 +961,6 @@ def serve(path, listener):
     """Become the host, a process of its own in the background."""
     try:
         os.setsid()
-        if os.fork():
-            os._exit(0)
         os.chdir("/")
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
@@ -975,12 +974,36 @@ def serve(path, listener):
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTTOU):
             signal.signal(number, signal.SIG_IGN)
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (NOFILE[1], NOFILE[1]))
-        except (OSError, ValueError):
-            pass
-        Host(path, listener).run()
+            begin_anew(path, listener)
+        except OSError:  # no room for the program: without, it takes more memory
+            host(path, listener)
     finally:
         os._exit(0)
+
+
+def begin_anew(path, listener):
+    """Run the compiled program in this process: what it took to compile it would stay, a third of its memory."""
+    from importlib.util import MAGIC_NUMBER  # noqa: PLC0415 - the host itself does without
+
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+    program = os.path.join(os.path.dirname(path), os.path.splitext(os.path.basename(__file__))[0] + ".pyc")
+    with open(program, "wb") as file:
+        file.write(MAGIC_NUMBER + bytes(12) + marshal.dumps(frame.f_code))
+    listener.set_inheritable(True)
+    os.execv(sys.executable, [sys.executable, "-ISOO", program, "serve", path, str(listener.fileno())])
+
+
+def host(path, listener):
+    """Serve until the host is over, as no leader of a session, which would get a terminal that it opens."""
+    if os.fork():
+        os._exit(0)
+    try:  # more files for itself, not for its shells
+        resource.setrlimit(resource.RLIMIT_NOFILE, (NOFILE[1], NOFILE[1]))
+    except (OSError, ValueError):
+        pass
+    Host(path, listener).run()
 
 
 def relay(path):
@@ -1008,6 +1031,8 @@ def main(arguments):
     own = f"{PROTOCOL}-{version}.sock"
     if arguments[:1] == ["relay"]:
         relay(arguments[1])
+    elif arguments[:1] == ["serve"]:  # see `begin_anew`
+        host(arguments[1], socket.socket(fileno=int(arguments[2])))
     elif arguments in (["start"], ["find"]):
         find(own, arguments == ["start"])
     else:
