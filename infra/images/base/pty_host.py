@@ -519,6 +519,7 @@ class Client:
         self.sizes = []  # that the replay has not reached
         self.inbox, self.out = bytearray(), bytearray()
         self._owes, self._unconfirmed = False, 0  # the client has not been told what input was taken
+        self._will_pay = False
         self._is_closing, self._wants = False, 0
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -545,7 +546,7 @@ class Client:
 
     def _read(self):
         try:
-            data = self.socket.recv(MAX_FRAME_BYTES)
+            data = self.socket.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -629,11 +630,16 @@ class Client:
     def owe_taken(self, size=0):
         """Confirm input, and that the program reads it: with the next output or a moment later, a lot of it at once."""
         self._unconfirmed += size
-        if not self._owes:
-            self._owes = True
-            self.host.later(TAKEN_S, self._pay)
+        self._owes = True
         if self._unconfirmed >= READ_BYTES:
             self._pay()
+        elif not self._will_pay:
+            self._will_pay = True
+            self.host.later(TAKEN_S, self._pay_later)
+
+    def _pay_later(self):
+        self._will_pay = False
+        self._pay()
 
     def _pay(self):
         if self._owes and self.session is not None:
