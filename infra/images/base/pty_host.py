@@ -25,6 +25,7 @@ import errno
 import fcntl
 import heapq
 import json
+import marshal
 import mmap
 import os
 import re
@@ -519,6 +520,7 @@ class Client:
         self.sizes = []  # that the replay has not reached
         self.inbox, self.out = bytearray(), bytearray()
         self._owes, self._unconfirmed = False, 0  # the client has not been told what input was taken
+        self._will_pay = False
         self._is_closing, self._wants = False, 0
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -545,7 +547,7 @@ class Client:
 
     def _read(self):
         try:
-            data = self.socket.recv(MAX_FRAME_BYTES)
+            data = self.socket.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -629,11 +631,16 @@ class Client:
     def owe_taken(self, size=0):
         """Confirm input, and that the program reads it: with the next output or a moment later, a lot of it at once."""
         self._unconfirmed += size
-        if not self._owes:
-            self._owes = True
-            self.host.later(TAKEN_S, self._pay)
+        self._owes = True
         if self._unconfirmed >= READ_BYTES:
             self._pay()
+        elif not self._will_pay:
+            self._will_pay = True
+            self.host.later(TAKEN_S, self._pay_later)
+
+    def _pay_later(self):
+        self._will_pay = False
+        self._pay()
 
     def _pay(self):
         if self._owes and self.session is not None:
@@ -975,8 +982,6 @@ def serve(path, listener):
     """Become the host, a process of its own in the background."""
     try:
         os.setsid()
-        if os.fork():
-            os._exit(0)
         os.chdir("/")
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
@@ -990,12 +995,36 @@ def serve(path, listener):
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTTOU):
             signal.signal(number, signal.SIG_IGN)
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (NOFILE[1], NOFILE[1]))
-        except (OSError, ValueError):
-            pass
-        Host(path, listener).run()
+            begin_anew(path, listener)
+        except OSError:  # no room for the program: without, it takes more memory
+            host(path, listener)
     finally:
         os._exit(0)
+
+
+def begin_anew(path, listener):
+    """Run the compiled program in this process: what it took to compile it would stay, a third of its memory."""
+    from importlib.util import MAGIC_NUMBER  # noqa: PLC0415 - the host itself does without
+
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+    program = os.path.join(os.path.dirname(path), os.path.splitext(os.path.basename(__file__))[0] + ".pyc")
+    with open(program, "wb") as file:
+        file.write(MAGIC_NUMBER + bytes(12) + marshal.dumps(frame.f_code))
+    listener.set_inheritable(True)
+    os.execv(sys.executable, [sys.executable, "-ISOO", program, "serve", path, str(listener.fileno())])
+
+
+def host(path, listener):
+    """Serve until the host is over, as no leader of a session, which would get a terminal that it opens."""
+    if os.fork():
+        os._exit(0)
+    try:  # more files for itself, not for its shells
+        resource.setrlimit(resource.RLIMIT_NOFILE, (NOFILE[1], NOFILE[1]))
+    except (OSError, ValueError):
+        pass
+    Host(path, listener).run()
 
 
 def relay(path):
@@ -1024,6 +1053,8 @@ def main(arguments):
     own = f"{PROTOCOL}-{version}.sock"
     if arguments[:1] == ["relay"]:
         relay(arguments[1])
+    elif arguments[:1] == ["serve"]:  # see `begin_anew`
+        host(arguments[1], socket.socket(fileno=int(arguments[2])))
     elif arguments in (["start"], ["find"]):
         find(own, arguments == ["start"])
     else:
