@@ -289,7 +289,7 @@ class Session:
     # Input.
 
     def type(self, client, offset, data):
-        """Take input from `offset` of the client's count; what was taken already is dropped, and what comes too early."""
+        """Take input from `offset` of the client's count; what was taken is dropped, and what comes too early."""
         taken = self.taken[client.name]
         if offset == NO_OFFSET:
             offset = taken
@@ -400,9 +400,6 @@ class Session:
             stops = [client.until] if client.next < client.until else []
             stops += [client.sizes[0][0]] if client.sizes else []
             most = min([READ_BYTES] + [stop - client.next for stop in stops])
-            if client.next < self.log.start:  # cannot be: nothing is dropped that the client lacks
-                client.fail("behind", "the client is behind the log")
-                return
             data = self.log.read(client.next, most)
             payload = OFFSET.pack(client.next) + data
             client.next += len(data)
@@ -791,11 +788,14 @@ class Host:
 
     def reap(self):
         """Note which shells have exited."""
-        for session in list(self.sessions.values()):
-            if session.exit is None:
-                pid, status = os.waitpid(session.pid, os.WNOHANG)
-                if pid:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            while pid:
+                for session in [known for known in self.sessions.values() if known.pid == pid and known.exit is None]:
                     session.exited(status)
+                pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            pass
 
     def find(self, name):
         """Return a session, that of one that has ended or at least how it exited, or None."""
