@@ -55,6 +55,7 @@ TAKEN_S = 0.05  # how late input may be confirmed where no output goes the same 
 LOOKS_S = (0.02, 0.2, 1.0)  # after input or output: what is in front now?
 HANG_UP_S = (0.1, 3.0)  # bash misses a SIGHUP before its wait for a key until SIGWINCH; what ignores both loses its PTY
 TOUCH_S = 3600  # who cleans up /tmp must see that the socket is in use
+LINKS = 10  # to sockets: OpenSSH's server lets through only those that its configuration lists (PermitOpen)
 NO_OFFSET = (1 << 64) - 1
 FROM_CLIENT = re.compile(r"(TERM|COLORTERM|LANG|LC_[A-Z]+)$")
 OF_ONE_LOGIN = ("AETHER_LOGIN", "SHLVL", "PWD", "OLDPWD", "_", "SSH_TTY")
@@ -927,7 +928,7 @@ def listen(path):
         listener.bind(path)
     finally:
         os.umask(UMASK)
-    listener.listen(128)
+    listener.listen(1024)  # all terminals of a machine come back at once
     listener.setblocking(False)
     return listener
 
@@ -957,10 +958,24 @@ def find(own, is_starting):
             listener = listen(path)
             if os.fork() == 0:
                 serve(path, listener)
-        names = sorted(name for name in os.listdir(where) if name.endswith(".sock"))
-        paths = {name: os.path.join(where, name) for name in names}
-        live = {name: found for name, found in paths.items() if name == own or is_served(found)}
-    print(json.dumps({"own": own, "sockets": {name: found for name, found in live.items() if os.path.exists(found)}}))
+        names = [name for name in os.listdir(where) if name.endswith(".sock") and is_served(os.path.join(where, name))]
+        sockets = {name: numbered(where, name) for name in names}
+    print(json.dumps({"own": own, "sockets": sockets}))
+
+
+def numbered(where, name):
+    """Return a link to a socket, by a name that sshd_config lists; the socket itself where all of those are taken."""
+    links = [os.path.join(where, str(number)) for number in range(LINKS)]
+    for link in links:
+        if os.path.islink(link) and os.readlink(link) == name:
+            return link
+    for link in links:
+        if not os.path.exists(link):  # or it leads to a socket that is gone
+            if os.path.islink(link):
+                os.unlink(link)
+            os.symlink(name, link)
+            return link
+    return os.path.join(where, name)
 
 
 def serve(path, listener):
@@ -1014,6 +1029,7 @@ def host(path, listener):
 
 def relay(path):
     """Copy between standard input and output and a host's socket until either ends."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # at a stop the last output is still to come
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         ways = {0: connection.fileno(), connection.fileno(): 1}
