@@ -15,7 +15,7 @@ CELLS = """() => {
     const line = buffer.getLine(buffer.viewportY + row);
     for (let column = 0; column < aether.term.cols; column++) {
       const cell = line.getCell(column);
-      cells.push([cell.getChars(), cell.getFgColor(), cell.getBgColor(), cell.isBold(), cell.isInverse()].join());
+      cells.push([cell.getChars() || " ", cell.getFgColor(), cell.getBgColor(), cell.isBold(), cell.isInverse()].join());
     }
   }
   return cells;
@@ -104,6 +104,7 @@ async def test_what_a_shell_that_has_ended_did_not_get_is_shown(enter, proxy, se
     await tab.press("Enter")
     await tab.until_status("Connected")
     assert await tab.look("() => aether.facts.session") != session
+    await tab.until_prompt(2)
     assert await tab.run("ls leaked 2>&1 | grep -c 'No such'") == "1"
     await shown.get_by_role("button").click()
     await expect(shown).to_be_hidden()
@@ -195,15 +196,16 @@ async def test_modes_of_a_program_that_is_gone_are_not_armed_again(enter):
 
 
 @pytest.mark.gen_test
-async def test_a_closed_tab_leaves_its_session_which_the_start_page_opens_and_ends(enter, visit, program):
+async def test_a_closed_tab_leaves_its_session_which_the_start_page_opens_and_ends(enter, visit, own, program):
     """A shell at its prompt ends at once, a program after a question."""
-    left = await enter()
+    left = await enter(machine=own)
     await left.run("OLD=shell")
     await left.start(f"{program('vim')} -nu NONE notes", "[New File]")
     await left.page.close()
     tab = await visit("/")
     session = tab.find(".sessions li").filter(has_text=re.compile("vim.* notes, < 1 min ago"))
     await session.get_by_role("link", name="Open").click()
+    await tab.until_status("Connected")
     await tab.until_screen("[New File]")
     await tab.type(":q!\n")
     await tab.until_prompt()
@@ -222,9 +224,9 @@ async def test_a_closed_tab_leaves_its_session_which_the_start_page_opens_and_en
 
 
 @pytest.mark.gen_test
-async def test_an_end_that_is_refused_is_told(enter, visit):
+async def test_an_end_that_is_refused_is_told(enter, visit, own):
     """As the API worded it."""
-    await enter()
+    await enter(machine=own)
     tab = await visit("/")
     tab.forgive("502")
     refusal = {"error": {"code": "provider_error", "message": "the machine does not answer"}}
@@ -234,9 +236,9 @@ async def test_an_end_that_is_refused_is_told(enter, visit):
 
 
 @pytest.mark.gen_test
-async def test_phones_see_the_sessions(enter, visit):
+async def test_phones_see_the_sessions(enter, visit, own):
     """Nothing is wider than the screen."""
-    tab = await enter()
+    tab = await enter(machine=own)
     await tab.type(f"sh -c 'read _' {'long-' * 40}\n")
     start = await visit("/", viewport={"width": 360, "height": 700}, has_touch=True, is_mobile=True)
     await expect(start.find(".sessions li").filter(has_text="long-")).to_be_visible()

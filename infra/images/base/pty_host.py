@@ -751,10 +751,8 @@ class Host:
                     self._call(key.data, events)
             while self._timers and self._timers[0][0] <= time.monotonic():
                 self._call(heapq.heappop(self._timers)[2])
-        try:
-            os.unlink(self.path)
-        except OSError:
-            pass
+        with locked(os.path.dirname(self.path)):
+            leave(self.path)
 
     def _call(self, call, *arguments):
         """Call; what goes wrong ends one session or one client, and never the others."""
@@ -948,12 +946,34 @@ def is_served(path):
     return True
 
 
+def locked(where):
+    """Return the folder's lock, held until it is closed; one that was deleted meanwhile is not it."""
+    path = os.path.join(where, "lock")
+    while True:
+        lock = open(path, "w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(path) and os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
+            return lock
+        lock.close()
+
+
+def leave(path):
+    """Remove what a host has in its folder, and the folder if nothing else is in it."""
+    where, name = os.path.split(path)
+    for entry in os.listdir(where):
+        found = os.path.join(where, entry)
+        if found in (path, __file__) or (os.path.islink(found) and os.readlink(found) == name):
+            os.unlink(found)
+    if os.listdir(where) == ["lock"]:
+        os.unlink(os.path.join(where, "lock"))
+        os.rmdir(where)
+
+
 def find(own, is_starting):
     """Print the sockets of the hosts that run, after starting ours if that is asked for."""
     where = folder()
     path = os.path.join(where, own)
-    with open(os.path.join(where, "lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(where):
         if not is_served(path) and is_starting:
             listener = listen(path)
             if os.fork() == 0:
