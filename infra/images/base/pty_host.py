@@ -950,7 +950,7 @@ def locked(where):
     """Return the folder's lock, held until it is closed; one that was deleted meanwhile is not it."""
     path = os.path.join(where, "lock")
     while True:
-        lock = open(path, "w")
+        lock = open(path, "w")  # noqa: SIM115 - held by the caller
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.exists(path) and os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
             return lock
