@@ -25,9 +25,10 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       machine_terminals  MachineTerminals: the terminals of one machine
       terminal       Terminal: what a user opens: a shell, and the client attached to it
       session        SessionShell: a shell that lives in the machine, and outlives its channel
-      session_input  SessionInput: what is typed into a session, on its way to its PTY host
-      session_output SessionOutput: what a PTY host tells of a session, as messages
+      session_input   SessionInput: what is typed into a session, on its way to its PTY host
+      session_output  SessionOutput: what a PTY host tells of a session, as messages
       unconfirmed    Unconfirmed: input that the PTY host has not confirmed                  (pure)
+      keeping        Keeping: how shells outlive the connections that they are used over
       pty_host       PtyHost: the PTY host of one machine, found, started and installed
       host_channel   HostChannel: a channel to a PTY host, and the frames on it
       frames         the frames that a PTY host and its clients exchange                     (pure)
@@ -35,9 +36,8 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       diagnosis      Diagnosis: why a machine's shells are gone
       shell          ShellSession: a shell on a PTY, as a session channel of SSH
       resizing       Resizing: the sizes of a window on their way to a shell
-      later          Later: calls a function once, a little later
       attachment     Attachment: the attached client, and the output on its way to it
-      session_info   SessionInfo: what a list of a machine's sessions says of one          (pure)
+      later          Later: calls a function once, a little later
       output         a PTY's output as whole characters, cut into messages                  (pure)
       flow           Credit: how much output may be on its way to a client's screen         (pure)
     fly            the Fly Machines API
@@ -54,6 +54,7 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
       window         ReceiveWindow: what the far side of a channel may send
       internals      all that asyncssh does not document and aether uses
       keys           the keys machines are created with
+    host_file      PtyHostFile: the PTY host's program, as it is named on a machine           (pure)
     settings       every setting; the only reader of the environment
     setting_parsers  parsers of settings' texts
     messages       compiled validators of the schemas, decode and encode                     (pure)
@@ -65,8 +66,8 @@ The map, top to bottom; imports point down only (`tests/test_architecture.py` ho
 Where something new goes:
 
 - a token check: `handlers.base`, beside OriginPolicy: every handler's `prepare` runs there; its setting: `settings`.
-- a resume log, which keeps output for a client that comes back: `terminals`, a module of its own between `shell`, which
-  writes it, and `attachment`, which is made anew for each client and reads it.
+- what a session's shell can do: `infra/images/base/pty_host.py`, which runs on the machine and imports nothing of this;
+  a frame for it in `terminals.frames`, and who takes it in `terminals.session`.
 - a warm pool of machines that are ready before they are asked for: `fleet`, beside `creation`, which fills it and is
   asked by `registry`; `housekeeping` tops it up once a sweep.
 - a runtime: a module in `emulator.runtimes`, and its line in `RUNTIMES` (`base`), from which settings, `--help`,

@@ -36,8 +36,7 @@ from aether.machines import MachineSize
 from aether.settings import Settings
 from aether.ssh.keys import load_or_make_user_key, load_user_key, public_text
 from aether.ssh.pool import Keepalive
-from aether.terminals.machine_terminals import Sessions
-from aether.terminals.session import SessionPolicy
+from aether.terminals.keeping import SessionPolicy, Sessions
 
 log = logging.getLogger(__name__)
 
@@ -223,15 +222,19 @@ def _template(settings: Settings, user_key: asyncssh.SSHKey) -> MachineTemplate:
         ssh_user=settings.ssh_user,
         user_public_key=public_text(user_key),
         network=SshNetwork(settings.ssh_network, host, settings.ssh_ports),
+        pty_host=_pty_host(settings),
     )
+
+
+def _pty_host(settings: Settings) -> PtyHostFile | None:
+    """Return what keeps shells on a machine, unless they end with their connection."""
+    return PtyHostFile(PTY_HOST.read_bytes()) if settings.sessions == "kept" else None
 
 
 def _sessions(settings: Settings) -> Sessions | None:
     """Return how shells outlive their connections."""
-    if settings.sessions == "plain":
-        return None
-    policy = SessionPolicy(settings.detach_grace_s, settings.max_detached)
-    return Sessions(PtyHostFile(PTY_HOST.read_bytes()), policy)
+    file = _pty_host(settings)
+    return None if file is None else Sessions(file, SessionPolicy(settings.detach_grace_s, settings.max_detached))
 
 
 def _default_size(settings: Settings) -> MachineSize:

@@ -31,6 +31,7 @@ class AetherError(Exception):
     code = "internal_error"
     http_status = 500
     ws_close = 1011
+    retry_s: float | None = None  # when a client of a terminal may come back
 
     def __init_subclass__(cls, *, code: str, http: int | None = None, close: int | None = None) -> None:
         super().__init_subclass__()
@@ -109,6 +110,8 @@ class SshError(ProviderError, code="ssh_error"):
 
 class ShuttingDown(AetherError, code="shutting_down", http=503, close=1012):
     """The server is going down; come back when it is up again."""
+
+    retry_s = 1.0
 
 
 class ProviderTimeout(AetherError, code="provider_timeout", http=504, close=4504):

@@ -121,6 +121,10 @@ class Machine:
         if now - self.last_input_at <= OUTPUT_COUNTS_S:
             self.last_activity_at = now
 
+    def note_sessions(self, are_kept: bool, reason: str | None) -> None:
+        """Record whether the machine's shells outlive a connection, and why not."""
+        self.keeps_sessions, self.sessions_reason = are_kept, reason
+
     def set_address(self, instance_id: str, private_ip: str) -> bool:
         """Set version and private address; return whether the address has changed.
 

@@ -37,6 +37,25 @@ CREATE_MACHINE_SCHEMA: dict[str, Any] = {
         "memory_mb": {"type": "integer", "minimum": 256, "maximum": 131072, "multipleOf": 256},
     },
 }
+_HOST_TIME = {"type": "number", "minimum": 0, "maximum": 1e11}
+_HOST_SESSION: dict[str, Any] = {
+    "id": UUID,
+    "command": {"type": "string", "maxLength": 200},
+    "is_shell": _FLAG,
+    "cols": COLS,
+    "rows": ROWS,
+    "created_at": _HOST_TIME,
+    "last_used_at": _HOST_TIME,
+    "is_attached": _FLAG,
+}
+HOST_SESSIONS_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["sessions"],
+    "properties": {
+        "sessions": {"type": "array", "items": {"required": [*_HOST_SESSION], "properties": _HOST_SESSION}},
+    },
+}
+"""What a machine's PTY host says of its sessions; the machine is its user's, and so is what it says."""
 TERMINAL_QUERY_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,

@@ -93,6 +93,7 @@ check "python and C" 'cd /tmp && gcc -shared -fPIC $(python3-config --cflags) -x
 static struct PyModuleDef seven = {PyModuleDef_HEAD_INIT, .m_name = \"seven\"};
 PyMODINIT_FUNC PyInit_seven(void) { return PyModule_Create(&seven); }" &&
 python3 -c "import seven; print(seven)"' "^<module 'seven'"
+check "PTY host" 'python3 -c "import ast, sys; ast.parse(open(sys.argv[1]).read()); print(sys.argv[1])" /usr/local/lib/aether/pty-host-*.py' '/pty-host-[0-9a-f]{8}\.py$'
 check "pip" 'pip --version && pip3 --version' 'python 3\.11\)'
 check "venv" 'python3 -m venv /tmp/venv && /tmp/venv/bin/pip --version' 'python 3\.11\)'
 check "go" 'go version' 'go1\.21\.'

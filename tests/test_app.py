@@ -3,9 +3,10 @@
 import asyncssh
 import pytest
 
-from aether.app import Aether
+from aether.app import PTY_HOST, Aether
 from aether.emulator.errors import EmulatorError
 from aether.errors import ProviderError
+from aether.host_file import PtyHostFile
 from aether.schemas import MAX_INPUT_CHARS
 from aether.settings import load
 from aether.ssh.keys import UserKeyError
@@ -28,6 +29,16 @@ def test_silent_connections_are_kept_alive_and_messages_bounded(aether):
     """Proxies cut what is silent for a minute (nginx's proxy_read_timeout); no client sends more than a paste."""
     assert 0 < aether.application.settings["websocket_ping_interval"] < 60
     assert aether.application.settings["websocket_max_message_size"] >= 6 * MAX_INPUT_CHARS
+
+
+@pytest.mark.gen_test
+async def test_a_new_machine_has_the_pty_host(aether, machine, until_state, settings):
+    """As it is in this checkout, and in the images."""
+    box = await machine()
+    await until_state(box["id"], "running")
+    [found] = settings.state_dir.rglob("pty-host-*.py")
+    assert str(found).endswith(PtyHostFile(PTY_HOST.read_bytes()).path)
+    assert found.read_text() == PTY_HOST.read_text()
 
 
 @pytest.mark.gen_test

@@ -44,6 +44,7 @@ case "$1 $last" in
   'exec python --version' | 'exec python3 --version') echo "${FAKE_PYTHON:-Python 3.11.17}" ;;
   exec*OPENSSL_VERSION*) echo Europe/Berlin 3.37.2 OpenSSL 3.0.2 ;;
   exec*Python.h*) echo "<module 'seven' from '/tmp/seven.so'>" ;;
+  exec*pty-host*) echo /usr/local/lib/aether/pty-host-0123abcd.py ;;
   *pip*) echo 'pip 24.0 (python 3.11)' ;;
   'exec go'*) echo go version go1.21.13 linux/amd64 ;;
   'exec git'*) echo git version 2.34.1 ;;

@@ -27,7 +27,8 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.websocket import websocket_connect
 
 import server as program
-from aether.app import Timing
+from aether.app import PTY_HOST, Timing
+from aether.host_file import PtyHostFile
 from aether.settings import load
 
 ROOT = Path(__file__).parent.parent
@@ -422,6 +423,20 @@ def test_what_the_images_copy_can_be_read_by_their_users(image):
         for source in sources.split():
             is_entered_or_run = os.access(CONTEXTS[image] / source, os.X_OK)
             assert f"--chmod={'755' if is_entered_or_run else '644'}" in options, source
+
+
+@pytest.mark.outside
+def test_the_machines_image_has_the_pty_host_by_the_name_that_aether_gives_it(tmp_path):
+    """So that a machine that comes from it needs no other."""
+    text = (INFRA / "images/base/Dockerfile").read_text()
+    assert "COPY --chmod=644 pty_host.py /usr/local/lib/pty_host.py\n" in text
+    script = re.search(r"^RUN (set -eu; \\\n    sum=(?:.*\\\n)+.*)$", text, re.MULTILINE)[1]
+    (tmp_path / "lib").mkdir()
+    shutil.copy(PTY_HOST, tmp_path / "lib/pty_host.py")
+    subprocess.run(["sh", "-c", script.replace("/usr/local", str(tmp_path))], check=True)
+    [made] = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert made == tmp_path / PtyHostFile(PTY_HOST.read_bytes()).path.removeprefix("/usr/local/")
+    assert (made.read_text(), oct(made.stat().st_mode)) == (PTY_HOST.read_text(), "0o100644")
 
 
 @pytest.mark.parametrize("image", CONTEXTS)

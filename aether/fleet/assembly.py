@@ -17,7 +17,7 @@ from aether.fly.template import MachineTemplate
 from aether.machines import Machine
 from aether.ssh.keys import secret_of
 from aether.ssh.pool import ConnectionPool, Keepalive
-from aether.terminals.machine_terminals import Sessions
+from aether.terminals.keeping import Sessions
 
 
 @dataclass(frozen=True)

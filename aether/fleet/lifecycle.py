@@ -16,7 +16,8 @@ from aether.fly.answers import FlyMachine
 from aether.fly.operations import Operations
 from aether.machines import Machine, MachineState, state_from_fly
 from aether.ssh.pool import ConnectionPool
-from aether.terminals.machine_terminals import MachineTerminals, Sessions
+from aether.terminals.keeping import Sessions
+from aether.terminals.machine_terminals import MachineTerminals
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class MachineLifecycle:
 
     def start(self) -> None:
         """Head for `running`; during a stop: as soon as that one ends."""
-        self._refuse_if_destroying()
+        self.status.refuse_if_destroying()
         if self._heading is RUNNING and self._is_driving():
             return
         self._heading = RUNNING
@@ -76,7 +77,7 @@ class MachineLifecycle:
 
     def stop(self, by: str) -> None:
         """Head for `stopped`; during a start: as soon as that one ends. `by` completes "Machine stopped …"."""
-        self._refuse_if_destroying()
+        self.status.refuse_if_destroying()
         if self._heading is STOPPED and self._is_driving():
             return
         self._heading = STOPPED
@@ -155,12 +156,7 @@ class MachineLifecycle:
             await self.terminals.end(SshError("the machine has moved to another host; reconnect for a new shell"))
 
     async def _note_stopped(self, fly: FlyMachine, state: MachineState) -> None:
-        self.status.stopped_by = fly.why_stopped()
-        log.info("machine %s stopped %s", self.machine.id, self.status.stopped_by)
-        stopped = self.status.stopped_error()
-        self.machine.error = stopped.to_json() if state is MachineState.ERROR else None
-        self.status.enter(state)
-        await self.terminals.end(stopped)
+        await self.terminals.end(self.status.note_stopped(state, fly.why_stopped()))
 
     async def until_running(self) -> None:
         """Return once the machine runs; raise MachineNotRunning if it does not head for that."""
@@ -174,8 +170,10 @@ class MachineLifecycle:
         return self.status.ended_error()
 
     def note_sessions(self, are_kept: bool, reason: str | None) -> None:
-        """Note whether the machine keeps sessions, and why not."""
-        self.machine.keeps_sessions, self.machine.sessions_reason = are_kept, reason
+        """Note whether the machine keeps sessions, and why not; the log says the latter once."""
+        if reason is not None and reason != self.machine.sessions_reason:
+            log.warning("machine %s keeps no sessions: %s", self.machine.id, reason)
+        self.machine.note_sessions(are_kept, reason)
 
     # The steps.
 
@@ -249,7 +247,3 @@ class MachineLifecycle:
             self.status.fail(error if isinstance(error, AetherError) else unexpected)
             raise
         await self.activity.close()
-
-    def _refuse_if_destroying(self) -> None:
-        if self.status.is_destroying:
-            raise MachineNotFound(f"machine {self.machine.id} is being deleted")

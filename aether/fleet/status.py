@@ -39,6 +39,20 @@ class MachineStatus:
         """Wait for the next change of state."""
         await self._changed.wait()
 
+    def note_stopped(self, state: MachineState, by: str) -> MachineStopped:
+        """Record that the machine came to rest by itself; return what its terminals are told."""
+        self.stopped_by = by
+        log.info("machine %s stopped %s", self.machine.id, by)
+        stopped = self.stopped_error()
+        self.machine.error = stopped.to_json() if state is MachineState.ERROR else None
+        self.enter(state)
+        return stopped
+
+    def refuse_if_destroying(self) -> None:
+        """Raise MachineNotFound while the machine is being destroyed."""
+        if self.is_destroying:
+            raise MachineNotFound(f"machine {self.machine.id} is being deleted")
+
     def ended_error(self) -> AetherError | None:
         """Return what terminals are told of a machine that is gone or does not run, None while it runs."""
         if self.is_gone or self.is_destroying:

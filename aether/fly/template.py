@@ -7,6 +7,7 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
+from aether.host_file import PtyHostFile
 from aether.machines import SSH_PORTS, Machine
 
 SSHD_PORT = 2222  # Fly's own SSH server holds 22 on the private network
@@ -63,6 +64,7 @@ class MachineTemplate:
     ssh_user: str
     user_public_key: str
     network: SshNetwork
+    pty_host: PtyHostFile | None = None  # what machines get when they are created, if they keep sessions
 
     def config(self, machine: Machine, host_private_key: str) -> dict[str, Any]:
         """Return the `config` of a create call.
@@ -93,10 +95,13 @@ class MachineTemplate:
         }
 
     def _files(self, host_private_key: str) -> list[dict[str, Any]]:
-        return [
+        files = [
             _file(HOST_KEY_PATH, host_private_key, 0o600),
             _file(f"/etc/ssh/authorized_keys.d/{self.ssh_user}", self.user_public_key, 0o644),
         ]
+        if self.pty_host:
+            files.append(_file(self.pty_host.path, self.pty_host.source.decode(), 0o644))
+        return files
 
 
 def fly_name(machine: Machine) -> str:

@@ -69,7 +69,7 @@ class TerminalHandler(BaseHandler, WebSocketHandler):
         try:
             self.terminal = self.fleet.open_terminal(machine_id, self, self.query)
         except AetherError as error:
-            self.send(messages.error(error.message))
+            self.send(messages.error(error.message, error.retry_s))
             self.end(error.ws_close, error.message)
 
     def _tune(self) -> None:

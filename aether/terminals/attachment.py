@@ -148,7 +148,7 @@ class Attachment:
         if self._pause is not None:
             self._pause.cancel()
         if error is not None:
-            self.client.send(messages.error(error.message))
+            self.client.send(messages.error(error.message, error.retry_s))
             self.client.end(error.ws_close, error.message)
         else:
             self.client.end(CLOSE_NORMAL, reason)

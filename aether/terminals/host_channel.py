@@ -39,11 +39,6 @@ class HostChannel(asyncssh.SSHUNIXSession[bytes], asyncssh.SSHClientSession[byte
         if self.ssh is not None and not self.ssh.is_closing():
             self.ssh.write(frame)
 
-    @property
-    def unsent_bytes(self) -> int:
-        """How much waits here for the machine to take it."""
-        return 0 if self.ssh is None else self.ssh.get_write_buffer_size()
-
     def is_closing(self) -> bool:
         """Return whether the channel is closing, or closed."""
         return self.ssh is not None and self.ssh.is_closing()

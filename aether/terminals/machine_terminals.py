@@ -2,27 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 
 from aether.errors import AetherError, SessionNotFound
-from aether.host_file import PtyHostFile
 from aether.messages import TerminalQuery
 from aether.ssh.pool import ConnectionPool
 from aether.terminals.attachment import Client
 from aether.terminals.diagnosis import Diagnosis, TerminalMachine
 from aether.terminals.flow import TypingPriority
-from aether.terminals.pty_host import PtyHost
-from aether.terminals.session import SessionPolicy
+from aether.terminals.keeping import Sessions
 from aether.terminals.session_info import SessionInfo
-from aether.terminals.terminal import Keeping, Terminal
-
-
-@dataclass(frozen=True)
-class Sessions:
-    """How shells outlive their connections: the PTY host's program, and what holds for a session without a client."""
-
-    file: PtyHostFile
-    policy: SessionPolicy
+from aether.terminals.terminal import Terminal
 
 
 class MachineTerminals:
@@ -44,7 +33,7 @@ class MachineTerminals:
     ) -> None:
         self._machine = machine
         self.pool = pool
-        self._keeping = Keeping(PtyHost(pool, sessions.file), sessions.policy) if sessions is not None else None
+        self._keeping = None if sessions is None else sessions.of(pool)
         self._diagnosis = Diagnosis(machine, pause)
         self._terminals: set[Terminal] = set()
         self._priority = TypingPriority()

@@ -6,10 +6,15 @@ import json
 import logging
 import shlex
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
 
 from aether.errors import ProviderTimeout, SessionNotFound, SshError
 from aether.host_file import PtyHostFile
+from aether.schemas import HOST_SESSIONS_SCHEMA
 from aether.ssh.connection import SocketRefused
 from aether.ssh.pool import ConnectionPool
 from aether.terminals.frames import SPOKEN, FrameError, decode, frame, json_frame
@@ -26,6 +31,9 @@ _RUN = (
     f'command -v python3 >/dev/null || exit {NO_PYTHON}; [ -r "$f" ] || exit {NOT_INSTALLED}; exec python3 -ISOO "$f" '
 )
 _INSTALL = 'umask 077; d="$HOME/.cache/aether"; mkdir -p "$d" && cat >"$d/$n.$$" && mv "$d/$n.$$" "$d/$n"'
+
+
+_LIST = Draft202012Validator(HOST_SESSIONS_SCHEMA)
 
 
 class CannotKeep(Exception):
@@ -99,9 +107,8 @@ class PtyHost:
         """Return the sessions of all hosts, oldest first; raise SshError, ProviderTimeout."""
         found = []
         for socket in await self._known():
-            answer = await self._ask(socket, frame("L"))
-            if answer is not None:
-                found += [SessionInfo(**session) for session in answer["sessions"]]
+            if (answer := await self._ask(socket, frame("L"))) is not None:
+                found += _sessions(answer)
         return sorted(found, key=lambda session: session.created_at)
 
     async def hang_up(self, session: str) -> None:
@@ -166,6 +173,18 @@ class PtyHost:
             raise ProviderTimeout("the machine's PTY host did not answer in time; try again") from error
         finally:
             channel.close()
+
+
+def _sessions(answer: dict[str, Any]) -> list[SessionInfo]:
+    """Decode a host's list; the machine is its user's, and so is what it says. Raises SshError."""
+    try:
+        _LIST.validate(answer)
+    except ValidationError as error:
+        raise SshError(f"the machine's PTY host gave no list that makes sense: {error.message[:200]}") from error
+    return [
+        SessionInfo(**{field.name: session[field.name] for field in fields(SessionInfo)})
+        for session in answer["sessions"]
+    ]
 
 
 def _shell(script: str, name: str) -> str:

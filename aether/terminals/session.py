@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import struct
 import uuid
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aether.errors import AetherError, ProviderTimeout, SessionTaken, SshError
@@ -19,7 +18,7 @@ from aether.terminals.attachment import Attachment
 from aether.terminals.flow import START_WINDOW_BYTES
 from aether.terminals.frames import PROTOCOL, FrameError, decode, json_frame, size_frame
 from aether.terminals.host_channel import HostChannel
-from aether.terminals.pty_host import PtyHost
+from aether.terminals.keeping import Keeping
 from aether.terminals.resizing import Resizing
 from aether.terminals.session_input import SessionInput
 from aether.terminals.session_output import SessionOutput
@@ -27,19 +26,6 @@ from aether.terminals.shell import Activity
 
 ATTACH_TIMEOUT_S = 15.0
 ENV = {"TERM": "xterm-256color", "LANG": "C.UTF-8", "COLORTERM": "truecolor"}
-
-
-@dataclass(frozen=True)
-class SessionPolicy:
-    """What holds for a session without a client.
-
-    Attributes:
-        grace_s: how long its program waits for a client once the log is full.
-        max_detached: how many of them a machine may have.
-    """
-
-    grace_s: float = 60.0
-    max_detached: int = 16
 
 
 class SessionOwner(Protocol):
@@ -60,8 +46,7 @@ class SessionShell:
 
     Args:
         query: which session, from which offset, for which client, at which size.
-        host: the way to the machine's hosts.
-        policy: what holds for the session without a client.
+        keeping: the way to the machine's hosts, and what holds for the session without a client.
         activity: is told of input and output.
         attachment: gets the output.
     """
@@ -69,15 +54,13 @@ class SessionShell:
     def __init__(
         self,
         query: TerminalQuery,
-        host: PtyHost,
-        policy: SessionPolicy,
+        keeping: Keeping,
         activity: Activity,
         attachment: Attachment,
         owner: SessionOwner,
     ) -> None:
         self._query = query
-        self._host = host
-        self._policy = policy
+        self._host, self._policy = keeping.host, keeping.policy
         self._activity = activity
         self._attachment = attachment
         self._owner: SessionOwner | None = owner

@@ -17,7 +17,6 @@ JSON text frames add 8 % to the bytes of text, and little to the time: the proto
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aether.errors import AetherError, LimitExceeded, MachineNotRunning, SshError
 from aether.messages import Ack, Input, Resize, TerminalQuery
@@ -26,22 +25,15 @@ from aether.ssh.pool import ConnectionPool
 from aether.terminals.attachment import Attachment, Client
 from aether.terminals.diagnosis import Diagnosis, TerminalMachine
 from aether.terminals.flow import START_WINDOW_BYTES, TypingPriority
-from aether.terminals.pty_host import CannotKeep, PtyHost
-from aether.terminals.session import SessionPolicy, SessionShell
+from aether.terminals.keeping import Keeping
+from aether.terminals.pty_host import CannotKeep
+from aether.terminals.session import SessionShell
 from aether.terminals.shell import ShellSession
 
 log = logging.getLogger(__name__)
 
 MAX_PENDING_INPUT_BYTES = 8 << 20
 ATTEMPTS = 3  # to attach to a session again
-
-
-@dataclass(frozen=True)
-class Keeping:
-    """How a machine keeps sessions: the way to its PTY host, and what holds for a session without a client."""
-
-    host: PtyHost
-    policy: SessionPolicy
 
 
 class Terminal:
@@ -80,7 +72,7 @@ class Terminal:
         self.attachment = Attachment(client, priority)
         self.shell: ShellSession | SessionShell
         if keeping is not None and query.session is not None:
-            self.shell = SessionShell(query, keeping.host, keeping.policy, machine.activity, self.attachment, self)
+            self.shell = SessionShell(query, keeping, machine.activity, self.attachment, self)
         else:
             self.shell = ShellSession(query.size, machine.activity, self.attachment, self)
         self._task: asyncio.Task[None] | None = None  # opens the shell, later finds out why it is gone
@@ -152,7 +144,6 @@ class Terminal:
             await shell.attach()
             self._machine.note_sessions(True, None)
         except CannotKeep as reason:
-            log.info("a machine keeps no sessions: %s", reason)
             self._machine.note_sessions(False, str(reason))
             self.shell = ShellSession(shell.size, self._machine.activity, self.attachment, self)
             for message in shell.early:

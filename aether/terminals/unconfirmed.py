@@ -32,10 +32,13 @@ class Unconfirmed:
             self._next = offset + len(data)
 
     def take(self, most: int) -> tuple[int, bytes]:
-        """Return what to send next, at most `most` bytes, and its offset."""
+        """Return what to send next, at most `most` bytes of whole characters, and its offset."""
         offset = self._sent
         start = offset - self._taken
-        data = bytes(self._data[start : start + most])
+        end = start + most
+        while end < len(self._data) and self._data[end] & 0xC0 == 0x80:  # in a character (RFC 3629, section 3)
+            end -= 1
+        data = bytes(self._data[start:end])
         self._sent += len(data)
         return offset, data
 

@@ -1,4 +1,4 @@
-"""The contender aether: `python server.py` in a process of its own, its machines on an emulated provider."""
+"""The contenders aether and plain: `python server.py` in a process of its own, its machines on an emulated provider."""
 
 import json
 import sys
@@ -8,10 +8,11 @@ from typing import Any
 import psutil
 from tornado.httpclient import AsyncHTTPClient
 
+from benchlib.aether_terminal import AetherTerminal
 from benchlib.contenders import ServerContender
 from benchlib.processes import Server, clean_env
 from benchlib.terminal import Terminal
-from benchlib.terminals import AetherTerminal
+from benchlib.websocket import WebSocketRefused
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -20,7 +21,8 @@ class Aether(ServerContender):
     """`python server.py` with local machines.
 
     Args:
-        name: `aether`, `aether+deflate` with compression, or `aether@PATH` for the server.py of another checkout.
+        name: `aether`, `plain` for terminals that are no sessions, `aether+deflate` with compression, or `aether@PATH`
+            for the server.py of another checkout.
         folder: for its state.
         runtime: the emulator's runtime.
         has_acks: whether its client acknowledges what it has drawn.
@@ -32,14 +34,18 @@ class Aether(ServerContender):
         self._runtime = runtime
         self._has_acks = has_acks
         self._is_compressed = "+deflate" in name
+        self._is_kept = name != "plain"
+        self.port = 0
+        self.settings = {"AETHER_EMULATOR_RUNTIME": runtime}
 
     async def start(self) -> None:
         """Start the server and a machine; find out whether it knows acks."""
         await self.start_server()
         self.dial = await self.new_machine()
-        terminal = await self.open()
+        terminal = await self.open_first()
         try:
-            assert isinstance(terminal, AetherTerminal)
+            self._is_kept = self.dial["is_kept"] = terminal.is_kept
+            self.note += "; sessions" if terminal.is_kept else "; no sessions"
             self.dial["is_ack_refused"] = terminal.is_ack_refused or not self._has_acks
             refused = "the server does not know acks; measured without"
             chosen = "with acks" if self._has_acks else "measured without acks, as asked for"
@@ -48,6 +54,16 @@ class Aether(ServerContender):
             self.inside = "python3 -SE " + await terminal.install_inside("$HOME")
         finally:
             await terminal.close()
+
+    async def open_first(self) -> AetherTerminal:
+        """Open a terminal; plain where the server knows no sessions yet."""
+        try:
+            terminal = await self.open()
+        except WebSocketRefused:
+            self.dial["is_kept"] = False
+            terminal = await self.open()
+        assert isinstance(terminal, AetherTerminal)
+        return terminal
 
     def ssh_server(self) -> str:
         """Look at what runs in the machines."""
@@ -61,12 +77,13 @@ class Aether(ServerContender):
         _, _, path = self.name.partition("@")
         program = Path(path) if path else REPOSITORY / "server.py"
         env = clean_env(
-            AETHER_EMULATOR_RUNTIME=self._runtime,
+            **self.settings,
             AETHER_MAX_SESSIONS="5000",
+            AETHER_MAX_DETACHED="1000",
             AETHER_COMPRESSION="on" if self._is_compressed else "off",
             PYTHONPATH=str(program.parent),
         )
-        argv = [sys.executable, str(program), "--port=0", f"--state-dir={self._folder / 'state'}"]
+        argv = [sys.executable, str(program), f"--port={self.port}", f"--state-dir={self._folder / 'state'}"]
         self.server = Server(argv, self._folder, env)
         await self.server.start()
         line = await self.server.until_line("aether: open ")
@@ -80,7 +97,7 @@ class Aether(ServerContender):
         machine = json.loads(answer.body)
         url = f"{self.url.replace('http', 'ws', 1)}/machines/{machine['id']}/terminal"
         how = {"kind": "aether", "url": url, "is_ack_refused": not self._has_acks}
-        return {**how, "is_compressed": self._is_compressed}
+        return {**how, "is_compressed": self._is_compressed, "is_kept": self._is_kept}
 
     async def prepare(self, terminal: Terminal) -> None:
         """Replace the machine's shell by the one that all have."""

@@ -23,10 +23,13 @@ from benchlib.flood import COLUMNS as FLOOD
 from benchlib.flood import CTRL_C_COLUMNS as CTRL_C
 from benchlib.flood import ctrl_c, flood
 from benchlib.goals import markdown, verdicts
+from benchlib.host import COLUMNS as HOST
+from benchlib.host import host
 from benchlib.page import NoBrowser, page
 from benchlib.paste import COLUMNS as PASTE
 from benchlib.paste import paste
 from benchlib.report import Column, Figures, table, to_json
+from benchlib.resume import resume
 from benchlib.sessions import COLUMNS as SESSIONS
 from benchlib.sessions import sessions
 from benchlib.stage import NAMES, Measure, Stage
@@ -45,10 +48,11 @@ BENCHMARKS: dict[str, tuple[Measure, list[Column], tuple[str, ...], str]] = {
     "bulk": (bulk, BULK, NAMES, "64 MiB of coloured, multi-byte text: MiB/s, and every byte compared"),
     "ctrl-c": (ctrl_c, CTRL_C, WITH_SHELL, "Ctrl-C in a flood: until `yes` is dead, until the prompt is seen"),
     "sessions": (sessions, SESSIONS, WITH_SHELL, "opening times, twenty at once, what idle sessions cost"),
+    "host": (host, HOST, ("aether",), "memory of a machine's PTY host, alone and with sessions whose logs are full"),
     "paste": (paste, PASTE, WITH_SHELL, "1 MiB pasted at once or in pieces, into a fast and a slow reader"),
     "cpu": (cpu, CPU, SERVED, "processor time of the server for 10,000 keys and for 64 MiB"),
 }
-ROUNDS = {"cold": 15, "page": 15, "echo": 5, "bulk": 3, "ctrl-c": 3, "load": 3, "cpu": 2}
+ROUNDS = {"cold": 15, "page": 15, "resume": 5, "echo": 5, "bulk": 3, "ctrl-c": 3, "load": 3, "cpu": 2}
 EPILOG = """\
 contenders, measured in the same interleaved rounds:
   client     a server that only answers: what the measuring client itself takes (echo, bulk)
@@ -56,6 +60,7 @@ contenders, measured in the same interleaved rounds:
   openssh    OpenSSH's client on a PTY, to an sshd of our own: the floor over SSH
   asyncssh   asyncssh as it comes, in the measuring process
   aether     python server.py; aether@PATH is the server.py of another checkout, aether+deflate compresses
+  plain      the same server, whose terminals are no sessions: their shells end with them
   terminado, webssh   where they are installed (pip install terminado webssh)
 
 Ratios (columns "/ openssh") are the figures to compare: absolute ones are this machine's. Memory is the server's
@@ -77,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     explained = {
         "cold": "POST /machines → first prompt, and its parts",
         "page": "a running machine's page in Chromium: address → first paint → prompt",
+        "resume": "from a cut to the next byte drawn, for 1 and for 200 terminals, also when the server is killed",
         "fleet": "time and memory of one sweep over many machines",
         **{name: text for name, (_, _, _, text) in BENCHMARKS.items()},
         "all": "cold, all from echo to cpu, what was to be reached, and a Markdown table",
@@ -103,7 +109,9 @@ def _add_options(one: argparse.ArgumentParser, name: str) -> None:
     add("--aether-runtime", default="sshd", metavar="NAME", help="the emulator's runtime: sshd, auto, bwrap (sshd)")
     if name == "fleet":
         add("--sizes", type=int, nargs="+", default=[250, 500, 1000], help="numbers of machines")
-    if name in ("cold", "page", "fleet"):
+    if name == "resume":
+        add("--terminals", type=int, nargs="+", default=[1, 200], help="how many are cut at once (1 200)")
+    if name in ("cold", "page", "resume", "fleet"):
         return
     add(
         "--only",
@@ -129,9 +137,14 @@ def _add_options(one: argparse.ArgumentParser, name: str) -> None:
 def shorten(options: Namespace) -> None:
     """Make it a quick run."""
     options.rounds = options.rounds or 1
-    options.sizes = [50]
+    options.sizes, options.terminals = [50], [1, 5]
     options.keys, options.busy, options.mib, options.seconds = 100, 5, 2, 2.0
     options.flow_s, options.sessions, options.idle_s, options.cpu_keys = 1.0, 20, 1.0, 500
+
+
+def is_ours(name: str) -> bool:
+    """Whether a contender is aether, in whichever form."""
+    return name == "plain" or name.startswith("aether")
 
 
 async def measure(options: Namespace) -> int:
@@ -152,8 +165,8 @@ async def measure(options: Namespace) -> int:
             medians_of_all[name] = stage.medians(name, [column.key for column in columns if column.is_fact])
             print(f"\n{name}: {text}\n\n{table(columns, medians_of_all[name])}", flush=True)
         notes = {contender.name: contender.note for contender in stage.contenders}
-    is_ok = any(stage.raw.values()) and not any(name.startswith("aether") for name in stage.failed)
-    for name in [one.name for one in stage.contenders if one.name.startswith("aether")]:
+    is_ok = any(stage.raw.values()) and not any(is_ours(name) for name in stage.failed)
+    for name in [one.name for one in stage.contenders if is_ours(one.name)]:
         judged = list(verdicts(medians_of_all, name))
         print(f"\n{name}, what must be reached:\n" + "\n".join(verdict.line for verdict in judged))
         is_ok = is_ok and all(verdict.is_reached for verdict in judged if verdict.goal.is_hard)
@@ -188,6 +201,8 @@ async def run(options: Namespace) -> int:
         except NoBrowser as error:
             print(f"page: {error}", file=sys.stderr)
             return 1
+    elif options.what == "resume":
+        figures = await resume(options.rounds or ROUNDS["resume"], options.terminals, options.aether_runtime)
     elif options.what == "fleet":
         figures = await fleet(options.sizes)
     else:

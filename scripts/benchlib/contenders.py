@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchlib.aether_terminal import AetherTerminal
 from benchlib.processes import Server
 from benchlib.sshd import Sshd, write_shell
 from benchlib.terminal import INSIDE, Terminal
-from benchlib.terminals import AetherTerminal, AsyncsshTerminal, PtyTerminal, TerminadoTerminal, WebsshTerminal
+from benchlib.terminals import AsyncsshTerminal, PtyTerminal, TerminadoTerminal, WebsshTerminal
 
 
 class NotAvailable(Exception):
@@ -71,7 +72,9 @@ async def dial(how: dict[str, Any]) -> Terminal:
             return await AsyncsshTerminal.open("127.0.0.1", how["port"], how["user"], how["key"])
         case "aether":
             acks = "off" if how["is_ack_refused"] else how["acks"]
-            return await AetherTerminal.open(how["url"], acks, how.get("is_compressed", False))
+            return await AetherTerminal.open(
+                how["url"], acks, how.get("is_compressed", False), how.get("is_kept", False)
+            )
         case "terminado":
             return await TerminadoTerminal.open(how["url"])
         case _:

@@ -18,7 +18,7 @@ from benchlib.peers import ClientFloor, Terminado, Webssh
 from benchlib.processes import ServerFailed
 from benchlib.sshd import Sshd
 
-NAMES = ("client", "pty", "openssh", "asyncssh", "aether", "terminado", "webssh")
+NAMES = ("client", "pty", "openssh", "asyncssh", "aether", "plain", "terminado", "webssh")
 Figures = dict[str, float]
 Measure = Callable[["Stage", Contender], Awaitable[Figures]]
 MIB = 1024 * 1024

@@ -1,4 +1,4 @@
-"""The clients: a PTY's master, asyncssh in this process, and the WebSocket protocols of aether and its peers."""
+"""The clients: a PTY's master, asyncssh in this process, and the WebSocket protocols of aether's peers."""
 
 import asyncio
 import codecs
@@ -17,7 +17,6 @@ from benchlib.terminal import Terminal
 from benchlib.websocket import TEXT, WebSocket
 from benchlib.wire import DirectStream
 
-ACK_BYTES = 32 * 1024
 COLS, ROWS = 120, 40
 
 
@@ -151,51 +150,6 @@ class SocketTerminal(Terminal):
     async def close(self) -> None:
         """Hang up."""
         self.socket.close()
-
-
-class AetherTerminal(SocketTerminal):
-    """aether's protocol. Acks: "on", "off" (an old client), or "never" (says that it will, and does not)."""
-
-    def __init__(self, acks: str) -> None:
-        super().__init__()
-        self._acks = acks
-        self._unacked_bytes = 0
-        self.errors: list[str] = []
-        self.is_ack_refused = False
-
-    @classmethod
-    async def open(cls, url: str, acks: str, is_compressed: bool = False) -> "AetherTerminal":
-        """Connect; the server opens the shell."""
-        self = cls(acks)
-        await self.connect(f"{url}?cols={COLS}&rows={ROWS}", is_compressed)
-        if acks != "off":
-            self.socket.send(b'{"type":"ack","bytes":0}')
-        return self
-
-    def send(self, data: bytes) -> None:
-        """Type."""
-        self.socket.send(json.dumps({"type": "input", "data": data.decode()}, ensure_ascii=False).encode())
-
-    def message(self, kind: int, payload: bytes) -> None:
-        """Show output, acknowledge it."""
-        decoded = json.loads(payload)
-        if decoded["type"] != "output":
-            self._other(decoded)
-            return
-        data = decoded["data"].encode()
-        self.show(data)
-        if self._acks == "on":
-            self._unacked_bytes += len(data)
-            if self._unacked_bytes >= ACK_BYTES:
-                self.socket.send(b'{"type":"ack","bytes":%d}' % self._unacked_bytes)
-                self._unacked_bytes = 0
-
-    def _other(self, decoded: dict[str, str]) -> None:
-        if decoded["type"] == "error" and self._acks != "off" and decoded["message"].startswith("Invalid message"):
-            self._acks, self.is_ack_refused = "off", True
-        elif decoded["type"] == "error":
-            self.errors.append(decoded["message"])
-            self._lost_reason = decoded["message"]
 
 
 class TerminadoTerminal(SocketTerminal):

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from aether.fly.template import MachineTemplate, SshNetwork, fly_name
+from aether.host_file import PtyHostFile
 from aether.machines import Machine, MachineSize
 
 
@@ -14,8 +15,8 @@ def machine():
     return Machine("0123456789", "box", "sjc", "img", MachineSize("shared", 1, 512), 0, 0, 0, 20007, "ssh-ed25519 HOST")
 
 
-def template(kind="public"):
-    return MachineTemplate("here", "img", 8, "coder", "ssh-ed25519 USER", SshNetwork(kind, "app.fly.dev"))
+def template(kind="public", **more):
+    return MachineTemplate("here", "img", 8, "coder", "ssh-ed25519 USER", SshNetwork(kind, "app.fly.dev"), **more)
 
 
 def test_files_survive_a_stop_and_a_stop_is_a_stop(machine):
@@ -47,6 +48,15 @@ def test_the_keys_travel_as_files(machine):
     assert base64.b64decode(files["/etc/ssh/ssh_host_ed25519_key"]["raw_value"]) == b"HOSTKEY"
     assert files["/etc/ssh/ssh_host_ed25519_key"]["mode"] == 0o600
     assert base64.b64decode(files["/etc/ssh/authorized_keys.d/coder"]["raw_value"]) == b"ssh-ed25519 USER"
+
+
+def test_the_pty_host_travels_as_a_file_that_is_named_by_its_content(machine):
+    """So that several versions fit on a machine, and its name says which one is there."""
+    source = "print('grüße')\n"
+    *others, file = template(pty_host=PtyHostFile(source.encode())).config(machine, "HOSTKEY")["files"]
+    assert file["guest_path"] == "/usr/local/lib/aether/pty-host-a7409532.py"
+    assert (base64.b64decode(file["raw_value"]).decode(), file["mode"]) == (source, 0o644)
+    assert template().config(machine, "HOSTKEY")["files"] == others
 
 
 def test_metadata_tells_another_server_all_it_needs(machine):

@@ -7,9 +7,11 @@ import pytest
 
 from aether.errors import AetherError
 from aether.messages import Resize, TerminalQuery
+from aether.ssh.command import Completed
 from aether.terminals.attachment import Attachment
 from aether.terminals.diagnosis import Diagnosis
 from aether.terminals.flow import TypingPriority
+from aether.terminals.frames import FrameReader
 from aether.terminals.shell import ShellSession
 from aether.terminals.terminal import Terminal
 
@@ -103,6 +105,9 @@ class Machine:
     def ended_error(self):
         return self.error
 
+    def note_sessions(self, are_kept, reason):
+        self.sessions = (are_kept, reason)
+
     async def check(self):
         self.checks += 1
         if self.diagnosis is not None and self.checks >= self.checks_needed:
@@ -123,6 +128,64 @@ class Pool:
 
     async def close(self):
         self.is_closed = True
+
+
+class HostSsh:
+    """The SSH channel to a PTY host: what is sent, and whether it was closed."""
+
+    def __init__(self):
+        self.sent, self.is_closed, self.on_first = b"", False, None
+
+    def is_closing(self):
+        return self.is_closed
+
+    def write(self, data):
+        self.sent += data
+        if (on_first := self.on_first) is not None:
+            self.on_first = None
+            on_first()
+
+    def abort(self):
+        self.is_closed = True
+
+    @property
+    def frames(self):
+        """What was sent: kind and payload."""
+        found = []
+        FrameReader(lambda kind, payload: found.append((chr(kind), payload))).feed(self.sent)
+        return found
+
+
+class HostPool:
+    """Connections to a machine whose host answers as the test says.
+
+    `answers` are the launcher's, in order; `on_open(channel)` is what becomes of a channel that was opened.
+    """
+
+    def __init__(self):
+        launched = {"own": "1-new.sock", "sockets": {"1-new.sock": "/tmp/1-new.sock"}}
+        self.answers, self.commands, self.refusals = [Completed(0, json.dumps(launched).encode(), b"")], [], []
+        self.opened, self.relayed, self.on_open = [], [], lambda session: None
+
+    async def run(self, command, data=b""):
+        self.commands.append((command, data))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    async def open_socket(self, factory, path, window):
+        if self.refusals:
+            raise self.refusals.pop(0)
+        self.opened.append(path)
+        self._begin(factory())
+
+    async def open_command(self, factory, command, window):
+        self.relayed.append(command)
+        self._begin(factory())
+
+    def _begin(self, session):
+        ssh = HostSsh()
+        ssh.on_first = lambda: self.on_open(session)  # a host answers what it is asked
+        session.connection_made(ssh)
+        session.session_started()
 
 
 class Pause:
@@ -170,6 +233,11 @@ def machine():
 @pytest.fixture
 def pool(channel):
     return Pool(channel)
+
+
+@pytest.fixture
+def host_pool():
+    return HostPool()
 
 
 @pytest.fixture

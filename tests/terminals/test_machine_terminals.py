@@ -15,7 +15,7 @@ QUERY = TerminalQuery(Resize(80, 24), is_reconnect=False)
 
 @pytest.fixture
 def terminals(machine, pool, pause):
-    return MachineTerminals(machine, pool, pause)
+    return MachineTerminals(machine, pool, pause=pause)
 
 
 @pytest.mark.gen_test

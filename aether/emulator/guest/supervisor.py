@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from aether.emulator.guest.children import Children
 from aether.emulator.guest.command import LINE_LIMIT, Command
 
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _GRACE_S = 5.0  # fly.io docs, app configuration: kill_timeout
 
 
@@ -66,8 +67,13 @@ class Supervisor:
         self._children.kill_descendants()
 
 
-def login_environment(home: str, machine: Mapping[str, str]) -> dict[str, str]:
-    """Build the environment of a login; it has none of the server's own variables."""
+def login_environment(
+    home: str, machine: Mapping[str, str], which: Callable[..., str | None] = shutil.which
+) -> dict[str, str]:
+    """Build the environment of a login; it has none of the server's own variables.
+
+    A computer may have no Python but ours, and the PTY host needs one: then ours is the last on the PATH.
+    """
     shell = shutil.which("bash", path="/bin:/usr/bin:/usr/local/bin") or "/bin/sh"
     return {
         **machine,
@@ -75,7 +81,7 @@ def login_environment(home: str, machine: Mapping[str, str]) -> dict[str, str]:
         "USER": "coder",
         "LOGNAME": "coder",
         "SHELL": shell,
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": _PATH if which("python3", path=_PATH) else f"{_PATH}:{sys.base_prefix}/bin",
         "LANG": "en_US.UTF-8" if sys.platform == "darwin" else "C.UTF-8",
     }
 

@@ -5,16 +5,16 @@
     pty_host.py find           print them without starting one
     pty_host.py relay SOCKET   standard input and output, for an SSH server that forwards no Unix sockets
 
-A *session* is a login shell on a PTY, named by a UUID that a client makes. A connection to the Unix socket attaches one
-client to one session, or asks for the list. What a session writes is kept: the last LOG_BYTES, with offsets from its first
-byte, so that a client that was cut off goes on at the byte where it was. What is typed has offsets, too, one count for
-each client: whatever is sent twice is written once. Nothing here needs more than Python 3.8.
+A *session* is a login shell on a PTY, named by a UUID that a client makes. A connection to the Unix socket attaches
+one client to one session, or asks for the list. What a session writes is kept: the last LOG_BYTES, with offsets from
+its first byte, so that a client that was cut off goes on at the byte where it was. What is typed has offsets, too, one
+count for each client: whatever is sent twice is written once. Nothing here needs more than Python 3.8.
 
 Frames, both ways: length of the payload (4 bytes, big-endian), kind (1 byte), payload. Offsets have 8 bytes.
 
-    to the host     O open: JSON, see `_open`     I input: offset, bytes    R size: columns, rows (2 bytes each)
-                    A drawn up to: offset         L list                    H hang up: JSON {"id"}
-    to the client   S session: JSON, see `attach`    D output: offset, bytes    Z size from here on: offset, columns, rows
+    to the host     O open: JSON, see `_open`        I input: offset, bytes     R size: columns, rows (2 bytes each)
+                    A drawn up to: offset            L list                     H hang up: JSON {"id"}
+    to the client   S session: JSON, see `attach`    D output: offset, bytes    Z size from here: offset, columns, rows
                     T input taken: offset, and how much of it the program has not read (4 bytes)
                     F in front: JSON     X exit: JSON {"status"} or {"signal"}     G another client has the session
                     L sessions: JSON     E error: JSON {"code", "message"}
@@ -25,6 +25,7 @@ import errno
 import fcntl
 import heapq
 import json
+import marshal
 import mmap
 import os
 import re
@@ -54,6 +55,7 @@ TAKEN_S = 0.05  # how late input may be confirmed where no output goes the same 
 LOOKS_S = (0.02, 0.2, 1.0)  # after input or output: what is in front now?
 HANG_UP_S = (0.1, 3.0)  # bash misses a SIGHUP before its wait for a key until SIGWINCH; what ignores both loses its PTY
 TOUCH_S = 3600  # who cleans up /tmp must see that the socket is in use
+LINKS = 10  # to sockets: OpenSSH's server lets through only those that its configuration lists (PermitOpen)
 NO_OFFSET = (1 << 64) - 1
 FROM_CLIENT = re.compile(r"(TERM|COLORTERM|LANG|LC_[A-Z]+)$")
 OF_ONE_LOGIN = ("AETHER_LOGIN", "SHLVL", "PWD", "OLDPWD", "_", "SSH_TTY")
@@ -69,7 +71,7 @@ def frame(kind, payload):
 
 
 class Modes:
-    """What a terminal was told before the log's start and still holds: modes, colours, margins, character sets, title."""
+    """What a terminal was told before the log's start and still holds: modes, colours, margins, charsets, title."""
 
     # Colours are most of what is written, and only the last ones count: they are looked for in the last bytes only.
     _SEQUENCE = re.compile(
@@ -78,9 +80,13 @@ class Modes:
         re.S,
     )
     _SGR = re.compile(rb"\x1b\[([0-9;:]*)m|\x1b(?:c|\[!p)")
-    _CUT = re.compile(rb"\x1b(?:[\]PX^_](?:[^\x07\x1b]|\x1b\Z)*|\[[?>=<]?[0-9;:]*[ !\"$']?|[()*+]?)\Z|[\xc2-\xf4][\x80-\xbf]{0,2}\Z", re.S)
+    _CUT = re.compile(
+        rb"\x1b(?:[\]PX^_](?:[^\x07\x1b]|\x1b\Z)*|\[[?>=<]?[0-9;:]*[ !\"$']?|[()*+]?)\Z|[\xc2-\xf4][\x80-\xbf]{0,2}\Z",
+        re.S,
+    )
     _RESET = (
-        b"\x1b[!p\x1b[?9;1000;1002;1003;1004;1005;1006;1015;1016;2004;1;66l\x1b[?7;25h\x1b[r\x1b[4;20l\x1b>\x1b(B\x1b)B\x0f\x1b[0m"
+        b"\x1b[!p\x1b[?9;1000;1002;1003;1004;1005;1006;1015;1016;2004;1;66l\x1b[?7;25h\x1b[r\x1b[4;20l"
+        b"\x1b>\x1b(B\x1b)B\x0f\x1b[0m"
     )
     _ALTERNATE = (b"47", b"1047", b"1049")
 
@@ -228,6 +234,8 @@ class Session:
     def attach(self, client, wanted, is_new):
         """Send what the client lacks: from its offset, or all that an empty terminal needs to look the same."""
         if self.client is not None:
+            if self.client.name != client.name:  # which says itself what it has been given
+                self.given = max(self.given, self.client.next)
             self.client.replaced()
         self.client, self.policy = client, wanted
         offset, lost, modes = wanted.get("offset"), 0, None
@@ -244,8 +252,9 @@ class Session:
         before = [size for at, size in self.sizes if at <= offset][-1]
         is_replay = not is_new and (not has_screen or (offset < self.log.end and before != wanted["size"]))
         client.send("S", {
-            "protocol": PROTOCOL, "id": self.name, "is_new": is_new, "offset": offset, "lost": lost, "until": self.given, "end": self.log.end,
-            "taken": self._taken_of(client.name), "modes": modes and modes.text().decode("latin-1"),
+            "protocol": PROTOCOL, "id": self.name, "is_new": is_new, "offset": offset, "lost": lost,
+            "until": self.given, "end": self.log.end, "taken": self._taken_of(client.name),
+            "modes": modes and modes.text().decode("latin-1"),
         })  # fmt: skip
         if is_replay:
             client.send("Z", SIZE.pack(offset, *before))
@@ -280,7 +289,7 @@ class Session:
     # Input.
 
     def type(self, client, offset, data):
-        """Take input from `offset` of the client's count: what was taken already is dropped, what comes too early, too."""
+        """Take input from `offset` of the client's count; what was taken is dropped, and what comes too early."""
         taken = self.taken[client.name]
         if offset == NO_OFFSET:
             offset = taken
@@ -391,9 +400,6 @@ class Session:
             stops = [client.until] if client.next < client.until else []
             stops += [client.sizes[0][0]] if client.sizes else []
             most = min([READ_BYTES] + [stop - client.next for stop in stops])
-            if client.next < self.log.start:  # cannot be: nothing is dropped that the client lacks
-                client.fail("behind", "the client is behind the log")
-                return
             data = self.log.read(client.next, most)
             payload = OFFSET.pack(client.next) + data
             client.next += len(data)
@@ -511,6 +517,7 @@ class Client:
         self.sizes = []  # that the replay has not reached
         self.inbox, self.out = bytearray(), bytearray()
         self._owes, self._unconfirmed = False, 0  # the client has not been told what input was taken
+        self._will_pay = False
         self._is_closing, self._wants = False, 0
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -537,7 +544,7 @@ class Client:
 
     def _read(self):
         try:
-            data = self.socket.recv(MAX_FRAME_BYTES)
+            data = self.socket.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -550,7 +557,7 @@ class Client:
         while self.socket is not None and len(self.inbox) - start >= HEAD.size:
             size, kind = HEAD.unpack_from(self.inbox, start)
             if size > MAX_FRAME_BYTES:
-                self.fail("frame", "a frame may have %d bytes, not %d" % (MAX_FRAME_BYTES, size))
+                self.fail("frame", f"a frame may have {MAX_FRAME_BYTES} bytes, not {size}")
                 return
             end = start + HEAD.size + size
             if len(self.inbox) < end:
@@ -560,7 +567,7 @@ class Client:
             try:
                 self._take(chr(kind), payload)
             except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
-                self.fail("frame", "frame %r makes no sense: %s" % (chr(kind), error))
+                self.fail("frame", f"frame {chr(kind)!r} makes no sense: {error}")
             except (OSError, MemoryError) as error:
                 self.fail("resources", "the machine cannot do this: %s" % (error or "out of memory"))
         del self.inbox[:start]
@@ -581,7 +588,7 @@ class Client:
         elif kind == "H":
             name = json.loads(payload.decode())["id"]
             if name not in self.host.sessions:
-                self.fail("unknown", "there is no session %s" % name)
+                self.fail("unknown", f"there is no session {name}")
             else:
                 self.host.sessions[name].hang_up()
                 self.send("L", {"sessions": []})
@@ -591,11 +598,11 @@ class Client:
     def _open(self, wanted):
         """Attach to a session, or start it.
 
-        `protocol`; `id` of the session; `client`; `size` [columns, rows]; `offset` of the output to go on with, or null;
-        `create`: whether to start it if it is not known; `env`; `grace_s`, `max_detached`: what holds without a client.
+        `protocol`; `id` of the session; `client`; `size` [columns, rows]; `offset` of the output to go on with or null;
+        `create`: whether to start it if it is not known; `env`; `grace_s`, `max_detached`: what holds without client.
         """
         if wanted["protocol"] != PROTOCOL:
-            self.fail("protocol", "this host speaks protocol %d" % PROTOCOL)
+            self.fail("protocol", f"this host speaks protocol {PROTOCOL}")
             return
         cols, rows = wanted["size"]
         wanted["size"] = (int(cols), int(rows))
@@ -610,7 +617,7 @@ class Client:
             return
         if session is None:
             if not wanted.get("create", True):
-                self.fail("unknown", "there is no session %s" % name)
+                self.fail("unknown", f"there is no session {name}")
                 return
             env = {key: str(value) for key, value in wanted.get("env", {}).items() if FROM_CLIENT.match(key)}
             session, is_new = Session(self.host, name, wanted["size"], env), True
@@ -619,13 +626,18 @@ class Client:
         session.attach(self, wanted, is_new)
 
     def owe_taken(self, size=0):
-        """Confirm input, and that the program reads it: with the next output, or a moment later, a lot of it at once."""
+        """Confirm input, and that the program reads it: with the next output or a moment later, a lot of it at once."""
         self._unconfirmed += size
-        if not self._owes:
-            self._owes = True
-            self.host.later(TAKEN_S, self._pay)
+        self._owes = True
         if self._unconfirmed >= READ_BYTES:
             self._pay()
+        elif not self._will_pay:
+            self._will_pay = True
+            self.host.later(TAKEN_S, self._pay_later)
+
+    def _pay_later(self):
+        self._will_pay = False
+        self._pay()
 
     def _pay(self):
         if self._owes and self.session is not None:
@@ -739,10 +751,8 @@ class Host:
                     self._call(key.data, events)
             while self._timers and self._timers[0][0] <= time.monotonic():
                 self._call(heapq.heappop(self._timers)[2])
-        try:
-            os.unlink(self.path)
-        except OSError:
-            pass
+        with locked(os.path.dirname(self.path)):
+            leave(self.path)
 
     def _call(self, call, *arguments):
         """Call; what goes wrong ends one session or one client, and never the others."""
@@ -776,11 +786,14 @@ class Host:
 
     def reap(self):
         """Note which shells have exited."""
-        for session in list(self.sessions.values()):
-            if session.exit is None:
-                pid, status = os.waitpid(session.pid, os.WNOHANG)
-                if pid:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            while pid:
+                for session in [known for known in self.sessions.values() if known.pid == pid and known.exit is None]:
                     session.exited(status)
+                pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            pass
 
     def find(self, name):
         """Return a session, that of one that has ended or at least how it exited, or None."""
@@ -866,7 +879,7 @@ def become_shell(slave, env):
         try:
             os.chdir(env.get("HOME", "/"))
         except OSError as error:
-            os.write(2, ("%s: %s\r\n" % (env.get("HOME"), error.strerror)).encode())
+            os.write(2, ("{}: {}\r\n".format(env.get("HOME"), error.strerror)).encode())
         shell = env.get("SHELL") or "/bin/sh"
         os.execve(shell, ["-" + os.path.basename(shell)], env)
     finally:
@@ -884,7 +897,7 @@ def kill_group(pid, number):
 def command_of(group):
     """Return the command line of a job's first process, where the system tells it (Linux' /proc)."""
     try:
-        with open("/proc/%d/cmdline" % group, "rb") as file:
+        with open(f"/proc/{group}/cmdline", "rb") as file:
             words = file.read(1024).rstrip(b"\0").decode(errors="replace").split("\0")
     except OSError:
         return ""
@@ -894,14 +907,14 @@ def command_of(group):
 
 def folder():
     """Return a private directory for sockets, short enough for their addresses; PermissionError if it is another's."""
-    path = "/tmp/aether-%d-%08x" % (os.getuid(), zlib.crc32(os.fsencode(os.environ.get("HOME", ""))))
+    path = f"/tmp/aether-{os.getuid()}-{zlib.crc32(os.fsencode(os.environ.get('HOME', ''))):08x}"
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
         pass
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise PermissionError(errno.EACCES, "%s is not a private directory of ours" % path)
+        raise PermissionError(errno.EACCES, f"{path} is not a private directory of ours")
     return path
 
 
@@ -913,7 +926,7 @@ def listen(path):
         listener.bind(path)
     finally:
         os.umask(UMASK)
-    listener.listen(128)
+    listener.listen(1024)  # all terminals of a machine come back at once
     listener.setblocking(False)
     return listener
 
@@ -933,27 +946,62 @@ def is_served(path):
     return True
 
 
+def locked(where):
+    """Return the folder's lock, held until it is closed; one that was deleted meanwhile is not it."""
+    path = os.path.join(where, "lock")
+    while True:
+        lock = open(path, "w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(path) and os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
+            return lock
+        lock.close()
+
+
+def leave(path):
+    """Remove what a host has in its folder, and the folder if nothing else is in it."""
+    where, name = os.path.split(path)
+    for entry in os.listdir(where):
+        found = os.path.join(where, entry)
+        if found in (path, __file__) or (os.path.islink(found) and os.readlink(found) == name):
+            os.unlink(found)
+    if os.listdir(where) == ["lock"]:
+        os.unlink(os.path.join(where, "lock"))
+        os.rmdir(where)
+
+
 def find(own, is_starting):
     """Print the sockets of the hosts that run, after starting ours if that is asked for."""
     where = folder()
     path = os.path.join(where, own)
-    with open(os.path.join(where, "lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(where):
         if not is_served(path) and is_starting:
             listener = listen(path)
             if os.fork() == 0:
                 serve(path, listener)
-        names = sorted(name for name in os.listdir(where) if name.endswith(".sock"))
-        live = {name: os.path.join(where, name) for name in names if name == own or is_served(os.path.join(where, name))}
-    print(json.dumps({"own": own, "sockets": {name: found for name, found in live.items() if os.path.exists(found)}}))
+        names = [name for name in os.listdir(where) if name.endswith(".sock") and is_served(os.path.join(where, name))]
+        sockets = {name: numbered(where, name) for name in names}
+    print(json.dumps({"own": own, "sockets": sockets}))
+
+
+def numbered(where, name):
+    """Return a link to a socket, by a name that sshd_config lists; the socket itself where all of those are taken."""
+    links = [os.path.join(where, str(number)) for number in range(LINKS)]
+    for link in links:
+        if os.path.islink(link) and os.readlink(link) == name:
+            return link
+    for link in links:
+        if not os.path.exists(link):  # or it leads to a socket that is gone
+            if os.path.islink(link):
+                os.unlink(link)
+            os.symlink(name, link)
+            return link
+    return os.path.join(where, name)
 
 
 def serve(path, listener):
     """Become the host, a process of its own in the background."""
     try:
         os.setsid()
-        if os.fork():
-            os._exit(0)
         os.chdir("/")
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
@@ -967,16 +1015,41 @@ def serve(path, listener):
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTTOU):
             signal.signal(number, signal.SIG_IGN)
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (NOFILE[1], NOFILE[1]))
-        except (OSError, ValueError):
-            pass
-        Host(path, listener).run()
+            begin_anew(path, listener)
+        except OSError:  # no room for the program: without, it takes more memory
+            host(path, listener)
     finally:
         os._exit(0)
 
 
+def begin_anew(path, listener):
+    """Run the compiled program in this process: what it took to compile it would stay, a third of its memory."""
+    from importlib.util import MAGIC_NUMBER  # noqa: PLC0415 - the host itself does without
+
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+    program = os.path.join(os.path.dirname(path), os.path.splitext(os.path.basename(__file__))[0] + ".pyc")
+    with open(program, "wb") as file:
+        file.write(MAGIC_NUMBER + bytes(12) + marshal.dumps(frame.f_code))
+    listener.set_inheritable(True)
+    os.execv(sys.executable, [sys.executable, "-ISOO", program, "serve", path, str(listener.fileno())])
+
+
+def host(path, listener):
+    """Serve until the host is over, as no leader of a session, which would get a terminal that it opens."""
+    if os.fork():
+        os._exit(0)
+    try:  # more files for itself, not for its shells
+        resource.setrlimit(resource.RLIMIT_NOFILE, (NOFILE[1], NOFILE[1]))
+    except (OSError, ValueError):
+        pass
+    Host(path, listener).run()
+
+
 def relay(path):
     """Copy between standard input and output and a host's socket until either ends."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # at a stop the last output is still to come
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
         ways = {0: connection.fileno(), connection.fileno(): 1}
@@ -997,9 +1070,11 @@ os.umask(UMASK)
 def main(arguments):
     """Do what the command line says; return the exit status."""
     version = os.path.basename(__file__).rpartition(".")[0].rpartition("-")[2]  # pty-host-VERSION.py
-    own = "%d-%s.sock" % (PROTOCOL, version)
+    own = f"{PROTOCOL}-{version}.sock"
     if arguments[:1] == ["relay"]:
         relay(arguments[1])
+    elif arguments[:1] == ["serve"]:  # see `begin_anew`
+        host(arguments[1], socket.socket(fileno=int(arguments[2])))
     elif arguments in (["start"], ["find"]):
         find(own, arguments == ["start"])
     else:
@@ -1012,4 +1087,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except OSError as error:
-        sys.exit("pty_host: %s" % error)
+        sys.exit(f"pty_host: {error}")

@@ -2,10 +2,12 @@
 
 import asyncio
 import hashlib
+import shutil
 
 import asyncssh
 import pytest
 
+from aether.emulator.guest.supervisor import login_environment
 from tests.processes import supervisor
 
 plain = pytest.mark.parametrize("runtime", ["plain"], indirect=True)  # what no runtime has a part in
@@ -58,6 +60,21 @@ async def test_environment_is_fresh(runtime, on, monkeypatch):
     assert (env["USER"], env["LC_TIME"], env["GREETING"]) == ("coder", "C", "hello")
     assert (env["FLY_MACHINE_ID"], env["FLY_APP_NAME"]) == (box.id, "app")
     assert "secret" not in await box.run("cat /proc/$PPID/environ | tr '\\0' '\\n' | grep -e FLY_A -e AETHER_T; true")
+
+
+@pytest.mark.gen_test
+async def test_there_is_a_python(box):
+    """Which the PTY host needs."""
+    assert await box.run("python3 -I -S -c 'import socket, termios; print(socket.AF_UNIX)'") == "1\n"
+
+
+def test_where_no_python_is_on_the_path_ours_is_at_its_end():
+    """Before it come the places of an ordinary log-in, so that nothing else changes."""
+    usual = login_environment("/home/coder", {})["PATH"]
+    path = login_environment("/home/coder", {}, which=lambda *_, **__: None)["PATH"]
+    assert path.startswith("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:")
+    assert path in (usual, f"{usual}:{path.rpartition(':')[2]}")
+    assert shutil.which("python3", path=path.rpartition(":")[2])
 
 
 @each_server

@@ -104,6 +104,14 @@ def test_a_file_may_need_directories_or_replace_a_link(inside, rootfs, elsewhere
     assert inside(f"cd {elsewhere}; cat {path} old", files=[f"{elsewhere}/{path}"]) == "new\nold\n"
 
 
+def test_the_pty_host_is_beside_what_the_computer_has(inside, rootfs):
+    """Where aether puts it on a machine at Fly, too, among what is there."""
+    path = "/usr/local/lib/aether/pty-host-0123abcd.py"
+    rootfs.write(path.lstrip("/"), b"the host\n", 0o644)
+    there = {*(entry.name for entry in Path("/usr/local/lib").iterdir()), "aether"}
+    assert inside(f"cat {path}; ls -A /usr/local/lib", files=[path]).split("\n") == ["the host", *sorted(there), ""]
+
+
 def test_the_interpreter_is_visible_in_a_hidden_place(inside, elsewhere, monkeypatch):
     """What the supervisor runs on is there, read-only and by each of its names, and nothing beside it is."""
     (elsewhere / "python-3").mkdir()
@@ -130,6 +138,11 @@ def test_the_supervisor_can_be_imported(inside):
     path = ":".join([str(bwrap.PACKAGE.parent), *(p for p in sys.path if p.endswith("-packages"))])
     command = f"PYTHONPATH={path} {sys.executable} -P -s -c 'import aether.emulator.guest.supervisor; print(1)'"
     assert inside(command) == "1\n"
+
+
+def test_our_python_can_be_run(inside):
+    """Where it is the only one, the PTY host runs on it."""
+    assert inside(f"PATH={sys.base_prefix}/bin python3 -I -S -c 'import termios; print(1)'") == "1\n"
 
 
 @pytest.mark.gen_test
