@@ -170,7 +170,9 @@ class MachineLifecycle:
         return self.status.ended_error()
 
     def note_sessions(self, are_kept: bool, reason: str | None) -> None:
-        """Note whether the machine keeps sessions, and why not."""
+        """Note whether the machine keeps sessions, and why not; the log says the latter once."""
+        if reason is not None and reason != self.machine.sessions_reason:
+            log.warning("machine %s keeps no sessions: %s", self.machine.id, reason)
         self.machine.note_sessions(are_kept, reason)
 
     # The steps.

@@ -144,7 +144,6 @@ class Terminal:
             await shell.attach()
             self._machine.note_sessions(True, None)
         except CannotKeep as reason:
-            log.info("a machine keeps no sessions: %s", reason)
             self._machine.note_sessions(False, str(reason))
             self.shell = ShellSession(shell.size, self._machine.activity, self.attachment, self)
             for message in shell.early:

@@ -35,6 +35,8 @@ class Aether(ServerContender):
         self._has_acks = has_acks
         self._is_compressed = "+deflate" in name
         self._is_kept = name != "plain"
+        self.port = 0
+        self.settings = {"AETHER_EMULATOR_RUNTIME": runtime}
 
     async def start(self) -> None:
         """Start the server and a machine; find out whether it knows acks."""
@@ -75,12 +77,13 @@ class Aether(ServerContender):
         _, _, path = self.name.partition("@")
         program = Path(path) if path else REPOSITORY / "server.py"
         env = clean_env(
-            AETHER_EMULATOR_RUNTIME=self._runtime,
+            **self.settings,
             AETHER_MAX_SESSIONS="5000",
+            AETHER_MAX_DETACHED="1000",
             AETHER_COMPRESSION="on" if self._is_compressed else "off",
             PYTHONPATH=str(program.parent),
         )
-        argv = [sys.executable, str(program), "--port=0", f"--state-dir={self._folder / 'state'}"]
+        argv = [sys.executable, str(program), f"--port={self.port}", f"--state-dir={self._folder / 'state'}"]
         self.server = Server(argv, self._folder, env)
         await self.server.start()
         line = await self.server.until_line("aether: open ")

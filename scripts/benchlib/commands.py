@@ -29,6 +29,7 @@ from benchlib.page import NoBrowser, page
 from benchlib.paste import COLUMNS as PASTE
 from benchlib.paste import paste
 from benchlib.report import Column, Figures, table, to_json
+from benchlib.resume import resume
 from benchlib.sessions import COLUMNS as SESSIONS
 from benchlib.sessions import sessions
 from benchlib.stage import NAMES, Measure, Stage
@@ -51,7 +52,7 @@ BENCHMARKS: dict[str, tuple[Measure, list[Column], tuple[str, ...], str]] = {
     "paste": (paste, PASTE, WITH_SHELL, "1 MiB pasted at once or in pieces, into a fast and a slow reader"),
     "cpu": (cpu, CPU, SERVED, "processor time of the server for 10,000 keys and for 64 MiB"),
 }
-ROUNDS = {"cold": 15, "page": 15, "echo": 5, "bulk": 3, "ctrl-c": 3, "load": 3, "cpu": 2}
+ROUNDS = {"cold": 15, "page": 15, "resume": 5, "echo": 5, "bulk": 3, "ctrl-c": 3, "load": 3, "cpu": 2}
 EPILOG = """\
 contenders, measured in the same interleaved rounds:
   client     a server that only answers: what the measuring client itself takes (echo, bulk)
@@ -81,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     explained = {
         "cold": "POST /machines → first prompt, and its parts",
         "page": "a running machine's page in Chromium: address → first paint → prompt",
+        "resume": "from a cut to the next byte drawn, for 1 and for 200 terminals, also when the server is killed",
         "fleet": "time and memory of one sweep over many machines",
         **{name: text for name, (_, _, _, text) in BENCHMARKS.items()},
         "all": "cold, all from echo to cpu, what was to be reached, and a Markdown table",
@@ -107,7 +109,9 @@ def _add_options(one: argparse.ArgumentParser, name: str) -> None:
     add("--aether-runtime", default="sshd", metavar="NAME", help="the emulator's runtime: sshd, auto, bwrap (sshd)")
     if name == "fleet":
         add("--sizes", type=int, nargs="+", default=[250, 500, 1000], help="numbers of machines")
-    if name in ("cold", "page", "fleet"):
+    if name == "resume":
+        add("--terminals", type=int, nargs="+", default=[1, 200], help="how many are cut at once (1 200)")
+    if name in ("cold", "page", "resume", "fleet"):
         return
     add(
         "--only",
@@ -133,7 +137,7 @@ def _add_options(one: argparse.ArgumentParser, name: str) -> None:
 def shorten(options: Namespace) -> None:
     """Make it a quick run."""
     options.rounds = options.rounds or 1
-    options.sizes = [50]
+    options.sizes, options.terminals = [50], [1, 5]
     options.keys, options.busy, options.mib, options.seconds = 100, 5, 2, 2.0
     options.flow_s, options.sessions, options.idle_s, options.cpu_keys = 1.0, 20, 1.0, 500
 
@@ -197,6 +201,8 @@ async def run(options: Namespace) -> int:
         except NoBrowser as error:
             print(f"page: {error}", file=sys.stderr)
             return 1
+    elif options.what == "resume":
+        figures = await resume(options.rounds or ROUNDS["resume"], options.terminals, options.aether_runtime)
     elif options.what == "fleet":
         figures = await fleet(options.sizes)
     else:

@@ -10,7 +10,7 @@ from benchlib.contenders import Contender
 from benchlib.processes import rss_bytes
 from benchlib.report import columns
 from benchlib.stage import MIB, Figures, Stage
-from benchlib.terminal import PROMPT, Terminal
+from benchlib.terminal import Terminal
 
 SESSIONS = 20
 LOG_BYTES = 1_100_000  # more than a session's log has room for
@@ -39,8 +39,7 @@ async def host(stage: Stage, contender: Contender) -> Figures:
     try:
         for _ in range(SESSIONS):
             opened.append(await contender.open())
-            await opened[-1].type(f"head -c {LOG_BYTES} /dev/zero | tr '\\0' x; echo\r".encode())
-            await opened[-1].until(b"x\r\n" + PROMPT)
+            await opened[-1].run(f"head -c {LOG_BYTES} /dev/zero | tr '\\0' x; echo")
         full = rss_bytes(found)
     finally:
         await asyncio.gather(*(terminal.close() for terminal in opened))
@@ -53,6 +52,6 @@ def hosts_below(contender: Aether) -> list[int]:
     for process in psutil.Process(contender.server.pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):
             words = process.cmdline()
-            if words[-1:] == ["start"] and "pty-host-" in words[-2]:
+            if {"start", "serve"} & set(words) and any("/pty-host-" in word for word in words):
                 found.append(process.pid)
     return found

@@ -109,6 +109,12 @@ class Server:
             with contextlib.suppress(psutil.Error):  # psutil knows a process id that was given anew
                 process.kill()
 
+    async def kill(self) -> None:
+        """Kill it, and nothing that it started."""
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+
     def _check(self) -> None:
         assert self._process is not None
         if self._process.returncode is not None:

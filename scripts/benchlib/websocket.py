@@ -47,10 +47,12 @@ class WebSocket:
         """Connect and upgrade; raise WebSocketRefused. What is sent is never compressed."""
         parts = urllib.parse.urlsplit(url)
         assert parts.hostname is not None
-        sock = socket.create_connection((parts.hostname, parts.port or 80), timeout=10)
+        sock = socket.socket()
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connecting = asyncio.get_running_loop().sock_connect(sock, (parts.hostname, parts.port or 80))
+            await asyncio.wait_for(connecting, 10)
             rest = await _upgrade(sock, parts, is_compressed)
         except BaseException:
             sock.close()

@@ -114,7 +114,7 @@ export class Connection extends Events {
     this.#reason = this.#hintMs = null;
     this.#beganAt = this.#clock.now();
     this.#socket = new TerminalSocket(this.#openSocket(this.#shell.wish), {
-      opened: () => this.#opened(),
+      clock: this.#clock, opened: () => this.#opened(),
       received: (message) => this.#received(message),
       closed: (code, reason) => { this.#backoff.answered(); this.#closed(code, reason); },
     });
@@ -139,6 +139,11 @@ export class Connection extends Events {
   // Send a message to the shell, if one is attached.
   send(message) {
     if (this.isAttached) this.#socket.send(message);
+  }
+
+  // Tell the server at once what has been drawn.
+  acknowledge() {
+    this.#socket?.acknowledge();
   }
 
   ping() {

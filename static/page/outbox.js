@@ -12,8 +12,8 @@ const UTF8 = new TextEncoder();
 const isLong = (entry) => entry.text.length > PASTE_WINDOW;
 const sum = (items, value) => items.reduce((total, item) => total + value(item), 0);
 
-// A long paste waits for its confirmation and for the program to read it: its progress is true, it can be cancelled, and a slow
-// program is not overrun. A kept shell is sent offsets in bytes: what it has not confirmed when the line goes down is sent again
+// A long paste waits for the server's confirmation and for the program to read it: its progress is true, it can be cancelled,
+// and a slow program is not overrun. A kept shell is sent offsets in bytes: what it has not confirmed when the line goes down is sent again
 // to it when the line is back, from where it says, and what is typed meanwhile follows.
 // Emits `changed` after each step, `refused` when too much has been typed while the line is down.
 export class Outbox extends Events {
@@ -21,7 +21,7 @@ export class Outbox extends Events {
   #sendPing;
   #timer;
   #entries = [];       // {text, at, tail, isAnswer}: not sent yet from `at` on
-  #parts = [];         // sent and not confirmed: {text, length, bytes, end, number, isAnswer}; of a plain shell only long pastes
+  #parts = [];         // sent and not confirmed: {text, bytes, end, number, isLong, isAnswer}; of a plain shell only long pastes
   #next = 0;           // the offset of the next byte
   #waiting = 0;        // bytes that the server has and the program in the terminal has not read
   #isKept = false;     // the shell outlives its connection
@@ -76,18 +76,19 @@ export class Outbox extends Events {
     this.#sendOn();
   }
 
-  // A pong has come: it confirms all pings up to its own, and says how many bytes wait for the program.
+  // A pong has come: the server has what was sent before its ping and all earlier ones, and so many bytes wait for the program.
+  // That is all that a plain shell confirms.
   confirm({ number, waiting = 0 }) {
-    if (!this.#isKept) this.#parts = this.#parts.filter((part) => part.number > number);
+    for (const part of this.#parts) if (part.number <= number) part.number = 0;
+    if (!this.#isKept) this.#parts = this.#parts.filter((part) => part.number);
     this.#waiting = waiting;
     this.#sendOn();
-    if (this.#entries.length && waiting > PASTE_WINDOW) this.#timer.start(this.#sendPing, ASK_MS);
+    if (this.#entries.length && waiting >= PASTE_WINDOW) this.#timer.start(this.#sendPing, ASK_MS);
   }
 
   // A kept shell has taken the input up to this offset.
   taken(offset) {
     this.#drop(offset);
-    this.#sendOn();
   }
 
   // The line to a kept shell is down: what is typed from now on waits.
@@ -109,7 +110,7 @@ export class Outbox extends Events {
     this.#heldBytes = 0;
     this.#drop(offset);
     if (!this.#parts.length) this.#next = offset;
-    for (const part of this.#parts) this.#sendInput(part.text, part.end - part.bytes);
+    for (const part of this.#parts) this.#sendPart(part);
     this.#sendOn();
     return lost;
   }
@@ -168,16 +169,21 @@ export class Outbox extends Events {
   }
 
   #send(entry, text) {
-    const start = this.#next, bytes = this.#isKept ? UTF8.encode(text).length : 0;
+    const bytes = this.#isKept ? UTF8.encode(text).length : 0;
     this.#next += bytes;
-    this.#sendInput(text, this.#isKept ? start : undefined);
-    const number = isLong(entry) ? this.#sendPing() : 0;
-    if (!this.#isKept && !isLong(entry)) return;
-    this.#parts.push({ text, length: text.length, bytes, end: this.#next, number, isAnswer: entry.isAnswer });
+    const part = { text, bytes, end: this.#next, number: 0, isLong: isLong(entry), isAnswer: entry.isAnswer };
+    this.#sendPart(part);
+    if (this.#isKept || part.isLong) this.#parts.push(part);
+  }
+
+  // A ping follows each part of a long paste.
+  #sendPart(part) {
+    this.#sendInput(part.text, this.#isKept ? part.end - part.bytes : undefined);
+    if (part.isLong) part.number = this.#sendPing();
   }
 
   #backlog() {
-    return Math.max(sum(this.#parts, (part) => part.length), this.#waiting);
+    return Math.max(sum(this.#parts, (part) => (part.number ? part.text.length : 0)), this.#waiting);
   }
 }
 
@@ -197,5 +203,5 @@ function cutPart(part, offset) {
   while (at && (encoded[at] & 0xc0) === 0x80) at -= 1;
   if (!at) return part;
   const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(encoded.subarray(at));
-  return { ...part, text, length: text.length, bytes: encoded.length - at };
+  return { ...part, text, bytes: encoded.length - at };
 }

@@ -108,6 +108,7 @@ function listen(parts) {
   });
   window.addEventListener("online", wakeUp);
   window.addEventListener("pageshow", wakeUp);
+  window.addEventListener("pagehide", () => connection.acknowledge());
   window.addEventListener("beforeunload", (event) => {        // Ctrl-W is "erase a word" in a shell, and closes a tab
     if (losesSomething(parts)) event.preventDefault();
   });

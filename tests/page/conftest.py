@@ -59,6 +59,11 @@ AT_PROMPT = f"""([prompt, count]) => {{
 }}"""
 BROKEN = ("WebSocket connection to", "net::ERR")  # what a browser says of a connection that a test has broken
 NOT_OURS = ("GL Driver Message", "task queue exceeded allotted deadline")  # the driver's; xterm.js on a busy computer
+LEAVES = """() => {
+  const event = new Event("beforeunload", { cancelable: true });
+  dispatchEvent(event);
+  return !event.defaultPrevented;
+}"""  # whether the page may be left without a question
 PASTE = """text => {
   const clipboardData = new DataTransfer();
   clipboardData.setData("text/plain", text);
@@ -106,6 +111,12 @@ class Server:
         assert not psutil.wait_procs(family, timeout=STOP_S)[1]
         loud = [line for line in self._log.read_text().splitlines() if re.search("WARNING|ERROR|Traceback", line)]
         assert not [line for line in loud if not re.search(self.may_log, line)]
+
+    async def kill(self) -> None:
+        """End it as a crash does."""
+        self.process.kill()
+        await self.process.communicate()
+        self.process._transport.close()
 
     async def call(self, method: str, path: str, body: Any = None) -> HTTPResponse:
         data = None if body is None else json.dumps(body)
@@ -163,6 +174,17 @@ class Tab:
     async def until_status(self, word: str) -> None:
         """Wait for what the header says."""
         await expect(self.find("#status-word")).to_have_text(word)
+
+    async def until_resumed(self) -> None:
+        """Wait until the page says that the same shell goes on."""
+        await expect(self.find("#status-detail")).to_have_text("resumed")
+
+    async def lose(self, proxy: "Proxy") -> None:
+        """Cut the line and let no other come, until `proxy.is_closed` is False again."""
+        self.forgive()
+        proxy.is_closed = True
+        proxy.cut()
+        await self.until_status("Reconnecting")
 
     async def until_screen(self, *texts: str) -> str:
         """Wait until the terminal shows all of these; return all it shows."""
@@ -277,11 +299,11 @@ def server(io_loop: IOLoop, make_server: Callable[..., Server]) -> Iterator[Serv
 def fly(
     io_loop: IOLoop, make_server: Callable[..., Server], tmp_path: Path
 ) -> Iterator[Callable[..., Awaitable[Server]]]:
-    """`await fly("--boot-delay=2")` → a Server whose machines outlive it: they are at an emulator of its own."""
+    """`await fly("--boot-delay=2", AETHER_PORT=…)` → a Server whose machines outlive it: at an emulator of its own."""
     running: list[asyncio.subprocess.Process] = []
     servers: list[Server] = []
 
-    async def start(*flags: str) -> Server:
+    async def start(*flags: str, **environ: str) -> Server:
         command = (sys.executable, "-m", "aether.emulator", "--port=0", "--token=T", f"--state-dir={tmp_path / 'fly'}")
         emulator = await asyncio.create_subprocess_exec(*command, *flags, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
         running.append(emulator)
@@ -290,7 +312,7 @@ def fly(
         asyncssh.generate_private_key("ssh-ed25519").write_private_key(tmp_path / "key")
         account = {"FLY_API_TOKEN": "T", "FLY_APP_NAME": "app", "FLY_FLAPS_BASE_URL": url}
         key = {"AETHER_SSH_HOST": "127.0.0.1", "AETHER_SSH_PRIVATE_KEY_FILE": str(tmp_path / "key")}
-        servers.append(program := make_server(**account, **key))
+        servers.append(program := make_server(**account, **key, **environ))
         await program.start()
         return program
 
@@ -470,3 +492,15 @@ def enter(visit: Callable[..., Awaitable[Tab]], box: dict[str, Any]) -> Callable
         return tab
 
     return open_terminal
+
+
+@pytest.fixture
+def program(need: Callable[[str], str]) -> Callable[[str], str]:
+    """`program("vim")` → its path, which a machine can see, too."""
+
+    def find(name: str) -> str:
+        need(name)
+        path = shutil.which(name, path="/usr/bin:/bin:/usr/local/bin:/opt/bin")
+        return path or pytest.skip(f"{name} is where machines do not look")
+
+    return find

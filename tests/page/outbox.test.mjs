@@ -239,29 +239,43 @@ describe("outbox of a kept shell", () => {
     assert.equal(seen.length, 1);
   });
 
-  test("a long paste goes a window at a time as the shell takes it, and over interruptions", () => {
+  test("a long paste goes a window at a time as the server confirms it, and over interruptions", () => {
     const text = Array.from({ length: 40 }, (_, chunk) => `${chunk}`.padEnd(CHUNK, "ż")).join("");
     outbox.add(text, TAIL);
     assert.deepEqual([sent.length, outbox.progress.sent], [12, PASTE_WINDOW]);
-    outbox.confirm({ number: pings });   // the server has it, the shell may not
-    assert.equal(sent.length, 12);
-    outbox.taken(shell.bytes.length);
-    assert.equal(sent.length, 24);
+    outbox.confirm({ number: 6 });
+    assert.equal(sent.length, 18);
     cut();
+    outbox.confirm({ number: pings });
     clock.pass(1_000);
-    assert.equal(sent.length, 24);
+    assert.equal(sent.length, 18);
     outbox.add("end");
-    assert.equal(comeBack(), "");
-    while (!outbox.isEmpty) outbox.taken(shell.bytes.length);
+    outbox.taken(CHUNK);
+    const before = shell.bytes.length;
+    shell.isReachable = true;
+    assert.equal(outbox.resume(before - 1), "");   // the last byte is on its way still
+    assert.equal(outbox.progress.sent, 30 * CHUNK);
+    while (!outbox.isEmpty) outbox.confirm({ number: pings });
     assert.equal(shell.text, `${text}${TAIL}end`);
   });
 
-  test("a program that does not read holds a long paste back", () => {
+  test("what is sent again of a long paste is on its way again", () => {
     outbox.add(long(40));
-    outbox.confirm({ number: pings, waiting: PASTE_WINDOW + 1 });
+    outbox.confirm({ number: 0, waiting: 0 });
+    cut();
+    assert.equal(outbox.resume(0), "");
+    assert.deepEqual([sent.length, pings], [24, 24]);
+    outbox.confirm({ number: 13 });
+    assert.equal(sent.length, 25);
+  });
+
+  test("a program that does not read holds a long paste back, and is asked about even where the window is just full", () => {
+    outbox.add(long(40));
+    outbox.confirm({ number: pings, waiting: PASTE_WINDOW });
     outbox.taken(shell.bytes.length);
-    assert.equal(sent.length, 12);
+    assert.deepEqual([sent.length, pings], [12, 12]);
     clock.pass(200);
+    assert.equal(pings, 13);
     outbox.confirm({ number: pings, waiting: 0 });
     assert.equal(sent.length, 24);
   });

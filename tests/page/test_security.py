@@ -117,19 +117,3 @@ async def test_text_from_elsewhere_stays_text(visit):
     await tab.find("#create").click()
     await expect(tab.find("#action-error")).to_have_text("<b id=forged>x</b>")
     await expect(tab.find("#forged")).to_have_count(0)
-
-
-@pytest.mark.gen_test
-async def test_closing_the_tab_of_a_shell_in_use_is_asked_about(enter):
-    """Ctrl-W is "erase a word" in a shell. A shell that was not used, or a click on "Machines", is let go."""
-    tab = await enter()
-    leaves = """() => {
-      const event = new Event("beforeunload", { cancelable: true });
-      dispatchEvent(event);
-      return !event.defaultPrevented;
-    }"""
-    assert await tab.look(leaves)
-    await tab.run("echo used")
-    assert not await tab.look(leaves)
-    await tab.find(".back").click()
-    await expect(tab.find("#list-title")).to_be_visible()

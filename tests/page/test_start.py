@@ -43,7 +43,8 @@ async def test_a_new_machine_has_the_name_size_and_region_asked_for(visit, serve
     await tab.page.wait_for_url("**/terminal.html?machine=*")
     await expect(tab.find("#machine-name")).to_have_text("second")
     assert await tab.run("echo inside") == "inside"
-    made = json.loads((await server.call("GET", f"/machines/{tab.page.url.rpartition('=')[2]}")).body)
+    machine_id = re.search("machine=([^&]*)", tab.page.url)[1]
+    made = json.loads((await server.call("GET", f"/machines/{machine_id}")).body)
     assert (made["region"], made["guest"]) == ("ams", {"cpu_kind": "shared", "cpus": 2, "memory_mb": 2048})
     await tab.find(".back").click()
     await expect(row(tab, "second")).to_contain_text("ams")

@@ -14,6 +14,7 @@ WAKE_AFTER_S = 0.1  # bash misses a SIGHUP between its prompt and its wait for a
 DRAIN_S = 1.5  # for clients to receive what is left in the terminals of processes that have ended
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2)
 _DESCRIPTORS = 1024  # as in an ordinary log-in, whatever the server's own limit: select(2) supports no more
+_LEAVE_S = 0.2
 _KILL_ROUNDS = 10  # a few are enough, even against a process that keeps forking
 _DEFAULT_AGAIN = (
     signal.SIGINT,
@@ -67,10 +68,18 @@ class Children:
                 await self._none_left.wait()
 
     def kill_descendants(self) -> None:
-        """Kill all descendants: as a subreaper this process is the parent of every orphan (Linux)."""
+        """Kill all descendants: as a subreaper this process is the parent of every orphan (Linux).
+
+        First they are asked to end, as a computer that shuts down does: a daemon may have something to remove.
+        """
         import psutil  # noqa: PLC0415  (takes 30 ms, which no boot needs)
 
         me = psutil.Process()
+        descendants = me.children(recursive=True)
+        for process in descendants:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        psutil.wait_procs(descendants, timeout=_LEAVE_S)
         for _ in range(_KILL_ROUNDS):
             descendants = me.children(recursive=True)
             if not descendants:

@@ -25,6 +25,7 @@ import errno
 import fcntl
 import heapq
 import json
+import marshal
 import mmap
 import os
 import re
@@ -288,7 +289,7 @@ class Session:
     # Input.
 
     def type(self, client, offset, data):
-        """Take input from `offset` of the client's count; what was taken already is dropped, and what comes too early."""
+        """Take input from `offset` of the client's count; what was taken is dropped, and what comes too early."""
         taken = self.taken[client.name]
         if offset == NO_OFFSET:
             offset = taken
@@ -399,9 +400,6 @@ class Session:
             stops = [client.until] if client.next < client.until else []
             stops += [client.sizes[0][0]] if client.sizes else []
             most = min([READ_BYTES] + [stop - client.next for stop in stops])
-            if client.next < self.log.start:  # cannot be: nothing is dropped that the client lacks
-                client.fail("behind", "the client is behind the log")
-                return
             data = self.log.read(client.next, most)
             payload = OFFSET.pack(client.next) + data
             client.next += len(data)
@@ -519,6 +517,7 @@ class Client:
         self.sizes = []  # that the replay has not reached
         self.inbox, self.out = bytearray(), bytearray()
         self._owes, self._unconfirmed = False, 0  # the client has not been told what input was taken
+        self._will_pay = False
         self._is_closing, self._wants = False, 0
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
@@ -545,7 +544,7 @@ class Client:
 
     def _read(self):
         try:
-            data = self.socket.recv(MAX_FRAME_BYTES)
+            data = self.socket.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -629,11 +628,16 @@ class Client:
     def owe_taken(self, size=0):
         """Confirm input, and that the program reads it: with the next output or a moment later, a lot of it at once."""
         self._unconfirmed += size
-        if not self._owes:
-            self._owes = True
-            self.host.later(TAKEN_S, self._pay)
+        self._owes = True
         if self._unconfirmed >= READ_BYTES:
             self._pay()
+        elif not self._will_pay:
+            self._will_pay = True
+            self.host.later(TAKEN_S, self._pay_later)
+
+    def _pay_later(self):
+        self._will_pay = False
+        self._pay()
 
     def _pay(self):
         if self._owes and self.session is not None:
@@ -747,10 +751,8 @@ class Host:
                     self._call(key.data, events)
             while self._timers and self._timers[0][0] <= time.monotonic():
                 self._call(heapq.heappop(self._timers)[2])
-        try:
-            os.unlink(self.path)
-        except OSError:
-            pass
+        with locked(os.path.dirname(self.path)):
+            leave(self.path)
 
     def _call(self, call, *arguments):
         """Call; what goes wrong ends one session or one client, and never the others."""
@@ -784,11 +786,14 @@ class Host:
 
     def reap(self):
         """Note which shells have exited."""
-        for session in list(self.sessions.values()):
-            if session.exit is None:
-                pid, status = os.waitpid(session.pid, os.WNOHANG)
-                if pid:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            while pid:
+                for session in [known for known in self.sessions.values() if known.pid == pid and known.exit is None]:
                     session.exited(status)
+                pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            pass
 
     def find(self, name):
         """Return a session, that of one that has ended or at least how it exited, or None."""
@@ -941,12 +946,34 @@ def is_served(path):
     return True
 
 
+def locked(where):
+    """Return the folder's lock, held until it is closed; one that was deleted meanwhile is not it."""
+    path = os.path.join(where, "lock")
+    while True:
+        lock = open(path, "w")  # noqa: SIM115 - held by the caller
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.exists(path) and os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
+            return lock
+        lock.close()
+
+
+def leave(path):
+    """Remove what a host has in its folder, and the folder if nothing else is in it."""
+    where, name = os.path.split(path)
+    for entry in os.listdir(where):
+        found = os.path.join(where, entry)
+        if found in (path, __file__) or (os.path.islink(found) and os.readlink(found) == name):
+            os.unlink(found)
+    if os.listdir(where) == ["lock"]:
+        os.unlink(os.path.join(where, "lock"))
+        os.rmdir(where)
+
+
 def find(own, is_starting):
     """Print the sockets of the hosts that run, after starting ours if that is asked for."""
     where = folder()
     path = os.path.join(where, own)
-    with open(os.path.join(where, "lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(where):
         if not is_served(path) and is_starting:
             listener = listen(path)
             if os.fork() == 0:
@@ -975,8 +1002,6 @@ def serve(path, listener):
     """Become the host, a process of its own in the background."""
     try:
         os.setsid()
-        if os.fork():
-            os._exit(0)
         os.chdir("/")
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
@@ -990,12 +1015,36 @@ def serve(path, listener):
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTTOU):
             signal.signal(number, signal.SIG_IGN)
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (NOFILE[1], NOFILE[1]))
-        except (OSError, ValueError):
-            pass
-        Host(path, listener).run()
+            begin_anew(path, listener)
+        except OSError:  # no room for the program: without, it takes more memory
+            host(path, listener)
     finally:
         os._exit(0)
+
+
+def begin_anew(path, listener):
+    """Run the compiled program in this process: what it took to compile it would stay, a third of its memory."""
+    from importlib.util import MAGIC_NUMBER  # noqa: PLC0415 - the host itself does without
+
+    frame = sys._getframe()
+    while frame.f_back is not None:
+        frame = frame.f_back
+    program = os.path.join(os.path.dirname(path), os.path.splitext(os.path.basename(__file__))[0] + ".pyc")
+    with open(program, "wb") as file:
+        file.write(MAGIC_NUMBER + bytes(12) + marshal.dumps(frame.f_code))
+    listener.set_inheritable(True)
+    os.execv(sys.executable, [sys.executable, "-ISOO", program, "serve", path, str(listener.fileno())])
+
+
+def host(path, listener):
+    """Serve until the host is over, as no leader of a session, which would get a terminal that it opens."""
+    if os.fork():
+        os._exit(0)
+    try:  # more files for itself, not for its shells
+        resource.setrlimit(resource.RLIMIT_NOFILE, (NOFILE[1], NOFILE[1]))
+    except (OSError, ValueError):
+        pass
+    Host(path, listener).run()
 
 
 def relay(path):
@@ -1024,6 +1073,8 @@ def main(arguments):
     own = f"{PROTOCOL}-{version}.sock"
     if arguments[:1] == ["relay"]:
         relay(arguments[1])
+    elif arguments[:1] == ["serve"]:  # see `begin_anew`
+        host(arguments[1], socket.socket(fileno=int(arguments[2])))
     elif arguments in (["start"], ["find"]):
         find(own, arguments == ["start"])
     else:

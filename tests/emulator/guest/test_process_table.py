@@ -64,11 +64,11 @@ async def test_a_kept_shell_that_misses_the_hang_up_is_woken(box, keep, kept):
 
 
 @pytest.mark.gen_test
-async def test_a_stop_ends_a_host_and_shells_that_do_not_care(box, keep, kept, marker, sleepers):
+async def test_a_stop_ends_a_host_and_shells_that_do_not_care(box, keep, kept, marker, sleepers, eventually):
     """At the end of the grace period."""
     path = await keep(f"trap '' HUP; echo up; sleep {marker}")
     async with kept(path) as (reader, _):
         await reader.readuntil(b"up")
-        assert sleepers(marker)
+        await eventually(lambda: sleepers(marker))
         await box.stop(timeout="1s")
     assert sleepers(marker) == []
