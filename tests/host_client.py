@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -18,12 +19,22 @@ from typing import Any
 
 import psutil
 
-from aether.terminals.frames import HEAD, OFFSET, PROTOCOL, SIZE, TAKEN, drawn_frame, input_frame, json_frame, size_frame
-
+from aether.terminals.frames import (
+    HEAD,
+    OFFSET,
+    PROTOCOL,
+    SIZE,
+    TAKEN,
+    drawn_frame,
+    input_frame,
+    json_frame,
+    size_frame,
+)
 from tests.processes import alive
 
 SOURCE = Path(__file__).parent.parent / "infra/images/base/pty_host.py"
-TIMEOUT_S = 4
+TIMEOUT_S = 30
+ACK_BYTES = 64 << 10
 
 
 class HostProcess:
@@ -60,17 +71,19 @@ class HostProcess:
 
     @property
     def process(self) -> psutil.Process:
-        """The host."""
-        (found,) = self._processes()
-        return found
+        """The host, once it is in the background."""
+        while len(found := self._processes()) != 1 or os.getsid(found[0].pid) == found[0].pid:
+            time.sleep(0.005)
+        return found[0]
 
     def _processes(self) -> list[psutil.Process]:
+        """Return what serves a socket in our folder."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if str(self.file) in process.cmdline():
+                if any(word.startswith(f"{self.folder}/") for word in process.cmdline()):
                     found.append(process)
-        return found
+        return alive(found)
 
     def close(self) -> None:
         """Kill the host and with it its shells; remove what it made outside of its home."""
@@ -80,6 +93,15 @@ class HostProcess:
                 process.kill()
                 wait_for(functools.partial(are_gone, [process, *inside]))
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def load() -> Any:
+    """Return the program as a module."""
+    spec = importlib.util.spec_from_file_location("pty_host", SOURCE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class HostClient:
@@ -95,6 +117,7 @@ class HostClient:
         self.offset = 0  # after the output that came
         self.typed = 0
         self.name = ""
+        self.draws, self._told = True, 0
         self.seen: list[tuple[str, Any]] = []  # frames but output
 
     def close(self) -> None:
@@ -127,6 +150,7 @@ class HostClient:
 
     def drawn(self) -> None:
         """Say that all output was drawn."""
+        self._told = self.offset
         self.send(drawn_frame(self.offset))
 
     def read(self) -> tuple[str, Any]:
@@ -153,10 +177,12 @@ class HostClient:
             self.output += payload[8:]
             self.unread += payload[8:]
             self.offset += len(payload) - 8
+            if self.draws and self.offset - self._told > ACK_BYTES:
+                self.drawn()
             return kind, payload[8:]
         if kind == "S":
             said = json.loads(payload)
-            self.offset = said["offset"]
+            self.offset = self._told = said["offset"]
         elif kind in "TZ":
             said = {"T": TAKEN, "Z": SIZE}[kind].unpack(payload)
         else:

@@ -1074,7 +1074,9 @@ def main(arguments):
     if arguments[:1] == ["relay"]:
         relay(arguments[1])
     elif arguments[:1] == ["serve"]:  # see `begin_anew`
-        host(arguments[1], socket.socket(fileno=int(arguments[2])))
+        listener = socket.socket(fileno=int(arguments[2]))
+        listener.set_inheritable(False)  # a shell that had it would seem to be a host
+        host(arguments[1], listener)
     elif arguments in (["start"], ["find"]):
         find(own, arguments == ["start"])
     else:
