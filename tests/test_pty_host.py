@@ -394,7 +394,7 @@ def written(most):
 
 def test_the_program_waits_while_the_log_is_full_and_nothing_is_lost(host, connect, shell):
     """For its grace; the log is as long as it may be."""
-    size = 3 << 20
+    size = 3 << 19
     python(shell, host, WRITER, size)
     offset = shell.offset
     shell.drawn()
@@ -416,7 +416,7 @@ def test_after_the_grace_the_oldest_output_goes_and_the_client_is_told_how_much(
     client = connect(host)
     client.open(grace_s=grace_s)
     client.until(b"$ ")
-    size = 3 << 20
+    size = 3 << 19
     python(client, host, WRITER, size)
     offset = client.offset
     client.drawn()
