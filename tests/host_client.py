@@ -193,7 +193,7 @@ class HostClient:
     def until(self, sentinel: bytes) -> bytes:
         """Read until `sentinel` has come; return what came up to it and forget it."""
         while sentinel not in self.unread:
-            kind, said = self.read()
+            kind, _ = self.read()
             assert kind, f"closed before {sentinel!r}: {self.seen} {self.unread[-500:]!r}"
         seen, _, self.unread = self.unread.partition(sentinel)
         return seen

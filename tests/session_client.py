@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError, websocket_connect
@@ -215,8 +215,8 @@ class CuttingProxy:
         budgets: when each connection is cut, one after the other; those after the last are not.
     """
 
-    def __init__(self, target: Callable[[], int], budgets: Iterator[Budget] = iter(())) -> None:
-        self._target, self.budgets = target, budgets
+    def __init__(self, target: Callable[[], int], budgets: Iterable[Budget] = ()) -> None:
+        self._target, self.budgets = target, iter(budgets)
         self.cuts = 0
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -8,11 +8,12 @@ import time
 import uuid
 
 import pytest
+from tornado.netutil import bind_sockets
 
 from aether.settings import load
 from tests.processes import alive, below
 from tests.session_client import CuttingProxy, SessionClient
-from tests.test_data_path import wire  # noqa: F401  (a fixture)
+from tests.test_data_path import Wire
 from tests.timelapse import Timelapse
 
 PROMPT = "$ "
@@ -75,6 +76,29 @@ def proxy(io_loop):
 
 
 @pytest.fixture
+def wire(io_loop):
+    """`wire(port)` → a network to that port, which can go silent, and its own port."""
+    made = []
+
+    def make(port):
+        made.append(one := Wire(port))
+        (listening,) = bind_sockets(0, "127.0.0.1")
+        one.add_socket(listening)
+        return one, listening.getsockname()[1]
+
+    yield make
+
+    async def close():
+        for one in made:
+            one.stop()
+            one.is_open.set()
+            for stream in one.streams:
+                stream.close()
+
+    io_loop.run_sync(close)
+
+
+@pytest.fixture
 def home(settings):
     """`home(box)` → the user's files on a machine."""
     return lambda box: settings.state_dir / "emulator/machines" / box["fly_machine_id"] / "rootfs/home/coder"
@@ -120,7 +144,7 @@ async def converse(client, home, numbers, is_over):
 @pytest.mark.gen_test
 @pytest.mark.parametrize("cuts", [40, pytest.param(10_000, marks=[pytest.mark.long, pytest.mark.patience(3000)])])
 async def test_cut_at_any_byte_nothing_is_lost_and_nothing_doubled(machine, open_client, proxy, home, http_port, cuts):
-    """Between client and server, both ways: what was drawn is what the program wrote, what it read is what was typed."""
+    """Between client and server, both ways: what was drawn was written, what was read was typed."""
     numbers = random.Random(random.getrandbits(32))
     box = await machine()
     network = await proxy(lambda: http_port)
@@ -129,7 +153,8 @@ async def test_cut_at_any_byte_nothing_is_lost_and_nothing_doubled(machine, open
     network.budgets = budgets(numbers, 6000)
     network.cut()
     written, typed = await converse(client, home(box), numbers, lambda: network.cuts >= cuts)
-    print(f"{network.cuts} cuts, {written} bytes out, {typed} in, {time.monotonic() - begun:.1f} s")
+    said = f"{network.cuts} cuts, {written} bytes out, {typed} in, {time.monotonic() - begun:.1f} s"
+    sys.stdout.write(f"{said}\n")
     assert set(client.kinds()) <= {"session", "replay"}
     assert client.kinds().count("session") > cuts / 4
 
@@ -181,8 +206,8 @@ async def test_a_network_to_the_machine_that_is_silent_for_ten_minutes_takes_no_
     """The connection is given up, and the client comes back to the same shell when the network does."""
     box = await machine()
     pool = aether.fleet.find(box["id"]).terminals.pool
-    network = wire(pool._address()[1])
-    pool._address = lambda: ("127.0.0.1", network.listening.getsockname()[1])
+    network, port = wire(pool._address()[1])
+    pool._address = lambda: ("127.0.0.1", port)
     client = await open_client(box)
     await client.until(PROMPT)
     pid = await client.run("echo $$")
@@ -211,8 +236,8 @@ async def test_a_laptop_that_sleeps_for_hours_finds_its_shell_and_what_that_wrot
     """The server closes a WebSocket that answers no pings; the program goes on."""
     lapse = Timelapse(asyncio.get_running_loop())
     box = await machine()
-    network = wire(http_port)
-    client = await open_client(box, lambda: f"http://127.0.0.1:{network.listening.getsockname()[1]}")
+    network, port = wire(http_port)
+    client = await open_client(box, lambda: f"http://127.0.0.1:{port}")
     await client.until(PROMPT)
     pid = await client.run("echo $$")
     client.type("echo begin; while [ ! -e go ]; do sleep 0.01; done; seq 1 2000; touch written; read -r line\n")
@@ -292,6 +317,7 @@ FOLDER = "import os, zlib; print('/tmp/aether-%d-%08x' % (os.getuid(), zlib.crc3
 
 
 @pytest.mark.gen_test
+@pytest.mark.logs_warnings
 @pytest.mark.parametrize("squat", SQUATTERS.values(), ids=[*SQUATTERS])
 async def test_a_machine_that_cannot_host_a_session_gives_a_plain_terminal_and_says_why(
     machine, terminal, call, squat, open_client
@@ -334,7 +360,7 @@ async def test_clients_that_go_before_their_first_message_leave_no_shell_that_no
         return json.loads((await call("GET", f"/machines/{box['id']}/sessions")).body)["sessions"]
 
     (host,) = below("python", "serve")
-    while len(found := await listed()) > 17 or len(alive(host.children())) != len(found):
+    while len(found := await listed()) > 17 or len(alive(host.children())) != len(found):  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     assert client.session in {session["id"] for session in found}
     assert await client.run("echo here") == "here\n"
@@ -345,7 +371,7 @@ UPGRADE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
 LOOK = (
-    "env | grep -v -e ^SSH_ -e ^_= -e ^COLORTERM= -e ^AETHER_LOGIN= | sort; umask; ulimit -a; stty -a; ls /proc/self/fd; "
+    "env | grep -v -e ^SSH_ -e ^_= -e ^COLORTERM= -e ^AETHER_LOGIN= | sort; umask; ulimit -a; stty -a; "
     "pwd; shopt login_shell; ps -o stat= -p $$"
 )
 
@@ -362,6 +388,7 @@ async def test_a_session_s_shell_is_what_a_login_gives(machine, terminal, open_c
     await plain.until(PROMPT)
     await client.until(PROMPT)
     assert (await client.run(LOOK)).splitlines() == (await plain.run(LOOK)).splitlines()
+    assert await client.run("echo $(command ls /proc/self/fd)") == "0 1 2 3\n"  # the last is the list's own
 
 
 @pytest.fixture
@@ -389,7 +416,7 @@ async def test_two_hundred_terminals_come_back_after_the_connection_to_their_mac
     for client in clients:
         client.type("echo $$; echo back-$((1+1))\n")
     await asyncio.gather(*(client.until("back-2") for client in clients))
-    print(f"200 terminals came back in {time.monotonic() - begun:.2f} s")
+    sys.stdout.write(f"200 terminals came back in {time.monotonic() - begun:.2f} s\n")
     assert len(set(pids)) == 200
     assert {tuple(client.kinds()) for client in clients} == {("session",)}
     assert {client.connections for client in clients} == {1}

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import os
 import random
 import signal
@@ -9,9 +10,11 @@ import sys
 
 import asyncssh
 import pytest
+from tornado.httpclient import HTTPRequest
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from tests.session_client import SessionClient
-from tests.test_server import Process, ask  # noqa: F401  (a fixture)
+from tests.test_server import Process
 from tests.test_sessions import PROMPT, begin
 
 pytestmark = pytest.mark.outside
@@ -101,7 +104,21 @@ def start(io_loop, server_environ):
 
 
 @pytest.fixture
-def servers(start, ask, tmp_path):  # noqa: F811
+def ask(io_loop):
+    """`await ask(url, "POST", "/machines")` → status and decoded body."""
+    client = SimpleAsyncHTTPClient(force_instance=True)
+
+    async def fetch(url, method, path):
+        request = HTTPRequest(url + path, method, body="" if method == "POST" else None, request_timeout=60)
+        response = await client.fetch(request, raise_error=False)
+        return response.code, json.loads(response.body or "null")
+
+    yield fetch
+    client.close()
+
+
+@pytest.fixture
+def servers(start, ask, tmp_path):
     """A provider and a server, not started yet."""
     return Servers(start, ask, tmp_path)
 
@@ -208,7 +225,7 @@ async def test_a_storm_of_sizes_outlives_a_killed_server(servers, client_of):
 
 
 @pytest.mark.gen_test
-async def test_a_server_that_stops_says_when_to_come_back_and_the_next_goes_on_with_the_shell(servers, client_of, ask):  # noqa: F811
+async def test_a_server_that_stops_says_when_to_come_back_and_the_next_goes_on_with_the_shell(servers, client_of, ask):
     """1012, with a hint; no shell is hung up, and nothing but the session is told."""
     box = await servers.open()
     client = client_of(lambda: servers.url, box)
@@ -231,10 +248,25 @@ async def test_a_server_that_stops_says_when_to_come_back_and_the_next_goes_on_w
 
 
 @pytest.mark.gen_test
+async def test_of_two_servers_that_attach_to_one_session_the_last_has_it(servers, client_of):
+    """The first one's client is told, with a close code of its own, and the shell is the same."""
+    box = await servers.open()
+    url = servers.url
+    one = client_of(lambda: url, box)
+    await one.until(PROMPT)
+    pid = await one.run("echo $$")
+    await servers.begin()
+    two = client_of(lambda: servers.url, box, session=one.session)
+    await two.until(PROMPT)
+    assert (await one.until_closed())["code"] == 4411
+    assert await two.run("echo $$") == pid
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_local_machines_end_with_their_server_and_the_client_is_told_of_a_new_shell(
     start, ask, client_of, number
-):  # noqa: F811
+):
     """The session is a new one, and what was typed while nothing was there is not sent to it unseen."""
     server = await start("server.py", "--port", "0")
     _, box = await ask(server.url, "POST", "/machines")
