@@ -52,6 +52,7 @@ class PtyHost:
         self._pool = pool
         self._file = file
         self._launching = asyncio.Lock()
+        self._starts = 0
         self._sockets: dict[str, str] = {}
         self._own = ""
         self._is_relayed = False
@@ -127,8 +128,14 @@ class PtyHost:
         return [*self.earlier(), *([self._own] if self._own else [])]
 
     async def _launch(self, verb: str = "start") -> None:
-        """Run the launcher, after installing the host if the machine was made without it."""
+        """Run the launcher, after installing the host if the machine was made without it.
+
+        Who has waited for another terminal to do so takes its answer: hundreds may come back at once.
+        """
+        starts = self._starts
         async with self._launching:
+            if self._starts != starts and self._own:
+                return
             command = _shell(_FIND + _RUN + verb, self._file.name)
             done = await self._pool.run(command)
             if done.status == NOT_INSTALLED:
@@ -141,6 +148,7 @@ class PtyHost:
             if done.status != 0:
                 raise CannotKeep(f"the PTY host could not be started: {_last_line(done.stderr)}")
             self._take(done.stdout)
+            self._starts += verb == "start"
 
     def _take(self, answer: bytes) -> None:
         try:

@@ -1,5 +1,6 @@
 """pty_host: the way to the host of a machine. (A real one: tests/test_sessions.py.)"""
 
+import asyncio
 import json
 
 import pytest
@@ -130,3 +131,10 @@ async def test_hosts_of_earlier_servers_are_known_if_their_protocol_is(host, hos
     host_pool.answers = [Completed(0, json.dumps({"own": "1-new.sock", "sockets": sockets}).encode(), b"")]
     await host.prepare()
     assert host.earlier() == ["/tmp/1-old.sock"]
+
+
+@pytest.mark.gen_test
+async def test_many_terminals_at_once_launch_the_host_once(host, host_pool):
+    """All come back at once after a restart of the server."""
+    await asyncio.gather(*(open_channel(host) for _ in range(20)))
+    assert (len(host_pool.commands), len(host_pool.opened)) == (1, 20)
