@@ -48,7 +48,7 @@ def decode(payload: bytes) -> dict[str, Any]:
     """Return the JSON object in a payload; raise FrameError."""
     try:
         content = json.loads(payload)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FrameError(str(error)) from error
     if not isinstance(content, dict):
         raise FrameError("not a JSON object")
@@ -71,7 +71,9 @@ class FrameReader:
         """Take bytes; raise FrameError for a frame that is longer than any may be."""
         if self._rest:
             self._rest += data
-            if len(self._rest) < self._needed:  # a copy for each byte of a frame would be a machine's way to keep us busy
+            if (
+                len(self._rest) < self._needed
+            ):  # a copy for each byte of a frame would be a machine's way to keep us busy
                 return
             data = bytes(self._rest)
             self._rest.clear()

@@ -48,7 +48,7 @@ export class Typing {
 
   // xterm.js's own answer to a program: no key, but the shell gets it, where it is at once.
   answered(data) {
-    if (this.#connection.isAttached) this.#outbox.add(data, "", true);
+    if (this.#connection.recipient) this.#outbox.add(data, "", true);
   }
 
   #send(data) {

@@ -602,7 +602,8 @@ class Client:
         """Attach to a session, or start it.
 
         `protocol`; `id` of the session; `client`; `size` [columns, rows]; `offset` of the output to go on with or null;
-        `drawn`: up to where the client has drawn, which may be less; `create`: whether to start it if it is not known; `env`; `grace_s`, `max_detached`: what holds without client.
+        `drawn`: up to where that is on a screen, if not all; `create`: whether to start it if it is not known; `env`;
+        `grace_s`, `max_detached`: what holds without a client.
         """
         if wanted["protocol"] != PROTOCOL:
             self.fail("protocol", f"this host speaks protocol {PROTOCOL}")
