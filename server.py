@@ -25,6 +25,7 @@ from aether.ssh.keys import UserKeyError
 
 STOP_TIMEOUT_S = 20.0
 DESCRIPTORS = 65536
+BACKLOG = 1024  # all terminals come back at once; who finds no place tries again after a second, three, seven ...
 GC_THRESHOLD = 20_000  # new objects before a collection; Python's 700 are less than twenty keys
 TEXT_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 JSON_KEYS = ("time", "level", "logger", "message", "exception")
@@ -64,7 +65,7 @@ async def serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     try:
-        sockets = bind_sockets(settings.port, settings.address)
+        sockets = bind_sockets(settings.port, settings.address, backlog=BACKLOG)
     except OSError as error:
         return _complain(_cannot_listen(settings, error), 1)
     aether = Aether(settings)

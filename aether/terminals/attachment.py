@@ -14,7 +14,6 @@ A client of a session gets each piece of output with its offset in the session's
 
 import asyncio
 import functools
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -22,7 +21,7 @@ from aether import messages
 from aether.errors import AetherError
 from aether.ssh.window import ReceiveWindow
 from aether.terminals.flow import Credit, TypingPriority
-from aether.terminals.output import Positions, Utf8, pieces
+from aether.terminals.output import Marks, Positions, Utf8, pieces
 
 MAX_UNSENT_MESSAGES = 64
 MAX_UNSENT_BYTES = 1792 * 1024  # of messages, in our own memory, whatever the client and the program do
@@ -65,8 +64,7 @@ class Attachment:
         self._is_held = False  # what was gathered, until fewer messages wait
         self._overhead = 0  # bytes that were no output, since the last grant
         self._positions: Positions | None = None  # of a session's output
-        self._marks: deque[tuple[int, int]] = deque()  # of messages not drawn: UTF-8 sent up to each, and its offset
-        self._sent_text = self._drawn_text = 0
+        self._marks = Marks()
         self._on_drawn: Callable[[int], None] | None = None
 
     @property
@@ -80,8 +78,13 @@ class Attachment:
         """Take output from a shell that may write as `window` allows."""
         self.window = window
 
-    def resume(self, offset: int, on_drawn: Callable[[int], None]) -> None:
-        """Take a session's output from `offset` of its log on; `on_drawn` is called with the offset that was drawn."""
+    def resume(self, offset: int, on_drawn: Callable[[int], None], is_same: bool) -> None:
+        """Take a session's output from `offset` of its log on; `on_drawn` is called with the offset that was drawn.
+
+        What is not drawn yet of another shell's output says nothing about this one's.
+        """
+        if not is_same:
+            self._marks.clear()
         self._positions = Positions(offset)
         self._on_drawn = on_drawn
 
@@ -115,6 +118,12 @@ class Attachment:
         if self._overhead >= MIN_OVERHEAD_BYTES:
             self._overhead = 0
             self._grant()
+
+    def tell(self, message: bytes) -> None:
+        """Send another message behind the output; what waits of such, too, holds the shell back."""
+        self.flush()
+        if not self._is_closed:
+            self._post(message, 0)
 
     def flush(self) -> None:
         """Send what was gathered, so that another message can follow it."""
@@ -186,19 +195,21 @@ class Attachment:
         self.credit.sent(sum(len(piece) for piece, _ in texts), self._loop.time())
         for piece, offset in texts:
             if offset is not None:
-                self._sent_text += len(piece)
-                self._marks.append((self._sent_text, offset))
-            message = messages.output(piece, offset)
-            sent = self.client.send(message)
-            if sent is None:
-                self.credit.drawn(len(piece), self._loop.time())
-                continue
-            self.unsent_bytes += len(message)
-            self.unsent_messages += 1
-            if sent.done():
-                self._left(len(piece), len(message), sent)
-            else:
-                sent.add_done_callback(functools.partial(self._left, len(piece), len(message)))
+                self._marks.sent(len(piece), offset)
+            self._post(messages.output(piece, offset), len(piece))
+
+    def _post(self, message: bytes, size: int) -> None:
+        """Send a message with `size` bytes of output in it, and count it until it has left."""
+        sent = self.client.send(message)
+        if sent is None:
+            self.credit.drawn(size, self._loop.time())
+            return
+        self.unsent_bytes += len(message)
+        self.unsent_messages += 1
+        if sent.done():
+            self._left(size, len(message), sent)
+        else:
+            sent.add_done_callback(functools.partial(self._left, size, len(message)))
 
     def _left(self, size: int, message_bytes: int, _: "asyncio.Future[None]") -> None:
         """Count a message that has left for the kernel: without acknowledgements that counts as drawn."""
@@ -213,17 +224,9 @@ class Attachment:
 
     def _drawn(self, size: int) -> None:
         self.credit.drawn(size, self._loop.time())
-        self._note_drawn(size)
-        self._grant()
-
-    def _note_drawn(self, size: int) -> None:
-        """Say how far the client has come in the session's log."""
-        self._drawn_text = min(self._drawn_text + size, self._sent_text)
-        offset = None
-        while self._marks and self._marks[0][0] <= self._drawn_text:
-            offset = self._marks.popleft()[1]
-        if offset is not None and self._on_drawn is not None:
+        if (offset := self._marks.drawn(size)) is not None and self._on_drawn is not None:
             self._on_drawn(offset)
+        self._grant()
 
     def _grant(self) -> None:
         """Let the shell write on, as far as our own buffer can take it: a client's acknowledgements may be false."""

@@ -21,6 +21,12 @@ class Later:
         if self._timer is None and self._call is not None:
             self._timer = asyncio.get_running_loop().call_later(self._delay_s, self._fire)
 
+    def hurry(self) -> None:
+        """Call it now, if that is planned."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._fire()
+
     def close(self) -> None:
         """Call it no more."""
         self._call = None  # a circle would keep the owner until garbage is collected

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 
-from aether.errors import AetherError, SessionNotFound
+from aether.errors import AetherError, SessionNotFound, SessionTaken
 from aether.messages import TerminalQuery
 from aether.ssh.pool import ConnectionPool
 from aether.terminals.attachment import Client
@@ -48,6 +48,9 @@ class MachineTerminals:
 
     def open(self, client: Client, query: TerminalQuery) -> Terminal:
         """Return a terminal whose shell opens once the machine runs."""
+        for known in self:
+            if known.is_of(query):  # the page has lost that connection, and the server has not heard of it
+                known.end(SessionTaken("This page has opened the terminal again."))
         shared = (self._machine, self.pool, self._keeping, self._priority, self._diagnosis)
         terminal = Terminal(client, query, *shared, on_end=self._terminals.discard)
         self._terminals.add(terminal)

@@ -1,6 +1,7 @@
 """Output of a PTY as text: whole UTF-8 characters, cut into messages (pure)."""
 
 import codecs
+from collections import deque
 from collections.abc import Iterator
 
 MAX_MESSAGE_BYTES = 64 * 1024  # of UTF-8: a slow client can acknowledge, and draw, only whole messages
@@ -64,6 +65,31 @@ class Positions:
             for start in range(0, len(data), MAX_INVALID_BYTES):
                 end = start + MAX_INVALID_BYTES
                 yield from self.take(data[start:end], is_last and end >= len(data))
+
+
+class Marks:
+    """How far a client that counts what it has drawn has come in a session's log."""
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[int, int]] = deque()  # of messages not drawn: UTF-8 sent up to each, and its offset
+        self._sent = self._drawn = 0
+
+    def sent(self, size: int, offset: int) -> None:
+        """Note a message of `size` bytes of UTF-8, and the offset after it."""
+        self._sent += size
+        self._marks.append((self._sent, offset))
+
+    def drawn(self, size: int) -> int | None:
+        """Note that so much more was drawn; return the offset of what is drawn now if that is another."""
+        self._drawn = min(self._drawn + size, self._sent)
+        offset = None
+        while self._marks and self._marks[0][0] <= self._drawn:
+            offset = self._marks.popleft()[1]
+        return offset
+
+    def clear(self) -> None:
+        """Forget the offsets: what is sent from here on is of another log."""
+        self._marks.clear()
 
 
 def pieces(text: bytes, most: int = MAX_MESSAGE_BYTES) -> Iterator[bytes]:

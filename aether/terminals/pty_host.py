@@ -24,6 +24,7 @@ from aether.terminals.session_info import SessionInfo
 log = logging.getLogger(__name__)
 
 ASK_TIMEOUT_S = 10.0
+LOOK_S = 30.0  # how often to look for a host that another server may have started
 ANSWER_BYTES = 1 << 20  # more than a list of all sessions
 NO_PYTHON, NOT_INSTALLED = 97, 96  # exit statuses of the launcher
 _FIND = 'n={name}; f=/usr/local/lib/aether/$n; [ -r "$f" ] || f="$HOME/.cache/aether/$n"; '
@@ -52,6 +53,8 @@ class PtyHost:
         self._pool = pool
         self._file = file
         self._launching = asyncio.Lock()
+        self._starts = 0
+        self._found_none_at = -LOOK_S
         self._sockets: dict[str, str] = {}
         self._own = ""
         self._is_relayed = False
@@ -73,7 +76,8 @@ class PtyHost:
             SocketRefused: nothing listens at `socket`.
             SshError, ProviderTimeout: the machine's SSH server refused, or did not answer.
         """
-        await self.prepare()
+        if socket is None:
+            await self.prepare()
         if self._is_relayed:
             return await self._open_relay(factory, window, socket or self._own)
         try:
@@ -121,14 +125,22 @@ class PtyHost:
 
     async def _known(self) -> list[str]:
         """Return the sockets of all hosts that run; none is started for this."""
-        if not self._own:
+        now = asyncio.get_running_loop().time()
+        if not self._own and now >= self._found_none_at + LOOK_S:
             with contextlib.suppress(CannotKeep):
                 await self._launch("find")
+            self._found_none_at = now
         return [*self.earlier(), *([self._own] if self._own else [])]
 
     async def _launch(self, verb: str = "start") -> None:
-        """Run the launcher, after installing the host if the machine was made without it."""
+        """Run the launcher, after installing the host if the machine was made without it.
+
+        Who has waited for another terminal to do so takes its answer: hundreds may come back at once.
+        """
+        starts = self._starts
         async with self._launching:
+            if self._starts != starts and self._own:
+                return
             command = _shell(_FIND + _RUN + verb, self._file.name)
             done = await self._pool.run(command)
             if done.status == NOT_INSTALLED:
@@ -141,6 +153,9 @@ class PtyHost:
             if done.status != 0:
                 raise CannotKeep(f"the PTY host could not be started: {_last_line(done.stderr)}")
             self._take(done.stdout)
+            if verb == "start" and not self._own:
+                raise CannotKeep("the PTY host ended as soon as it was started")
+            self._starts += verb == "start"
 
     def _take(self, answer: bytes) -> None:
         try:

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from aether.errors import AetherError, ProviderTimeout, SessionTaken, SshError
 from aether.messages import Input, Resize, TerminalQuery
-from aether.ssh.connection import SocketRefused
 from aether.ssh.window import ReceiveWindow
 from aether.terminals.attachment import Attachment
 from aether.terminals.flow import START_WINDOW_BYTES
@@ -86,10 +85,11 @@ class SessionShell:
         """
         await self._host.prepare()
         for socket in self._host.earlier():
-            with contextlib.suppress(SocketRefused):
+            with contextlib.suppress(SshError):  # it is gone
                 if await self._attach_at(socket):
                     return
-        await self._attach_at(None)
+        if not await self._attach_at(None):
+            raise SshError("the machine's PTY host starts no session; try again")
 
     async def _attach_at(self, socket: str | None) -> bool:
         """Attach at an earlier host if the session is there; or at the newest, which starts it."""
@@ -111,7 +111,7 @@ class SessionShell:
             "protocol": PROTOCOL,
             "id": self._query.session,
             "client": self._client,
-            "offset": self._output.offset,
+            **self._output.wanted(),
             "create": may_start,
             "size": [*self.size],
             "env": ENV,
@@ -198,7 +198,7 @@ class SessionShell:
                     self._complained(decode(payload))
                 case _:
                     raise FrameError("unknown")
-        except (KeyError, TypeError, ValueError, struct.error) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError, struct.error) as error:
             raise FrameError(f"frame {chr(kind)!r}: {error}") from error
 
     def bytes_received(self, size: int) -> None:
@@ -206,11 +206,10 @@ class SessionShell:
         self._output.packet_read(size)
 
     def _attached(self, session: dict[str, Any]) -> None:
-        is_same = self._had_shell and not session["is_new"]
-        self._output.attached(session, self._had_shell)
+        is_same = self._output.attached(session, self._had_shell)
         self._resizing.note_sent()
         self._is_attached = self._had_shell = True
-        self._input.attached(int(session["taken"]), is_same)
+        self._input.attached(int(session["taken"]), int(session["waiting"]), is_same)
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(True)
         if self._owner is not None:
@@ -220,7 +219,9 @@ class SessionShell:
             self.type(message)
 
     def _complained(self, complaint: dict[str, Any]) -> None:
-        code, text = complaint["code"], complaint["message"]
+        code, text = complaint["code"], str(complaint["message"])[:200]
+        if code == "protocol":
+            self._host.forget()
         if self._answer is None or self._answer.done():
             self._refused(SshError(f"the machine's PTY host gave up: {text}; reconnect"))
         elif code == "unknown":
@@ -229,6 +230,7 @@ class SessionShell:
             self._answer.set_exception(SshError(f"the machine's PTY host refused: {text}; try again"))
 
     def _refused(self, error: AetherError) -> None:
+        self._input.detached()
         if self._owner is not None:
             self._owner.shell_refused(error)
 

@@ -39,16 +39,21 @@ class SessionInput:
         self._unconfirmed.add(message.data, message.offset)
         self._go_on()
 
-    def attached(self, taken: int, is_same: bool) -> None:
-        """Begin with a channel: send what the host lacks of what was typed into the same shell."""
+    def attached(self, taken: int, waiting: int, is_same: bool) -> None:
+        """Begin with a channel: send what the host lacks of what was typed into the same shell.
+
+        Args:
+            taken: what the host has, and `waiting`: what of all input there the program has not read.
+        """
         self._unconfirmed.restart(taken, is_same)
-        self._waiting = 0
+        self._waiting = waiting
         self._can_send = True
         self._go_on()
 
     def detached(self) -> None:
-        """Keep what is typed from here on."""
+        """Keep what is typed from here on; the client hears what was taken before."""
         self._can_send = False
+        self._taken.hurry()
 
     def confirmed(self, payload: bytes) -> None:
         """Take the host's word for what it has taken, and what of that the program has not read."""

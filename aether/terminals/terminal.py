@@ -33,7 +33,9 @@ from aether.terminals.shell import ShellSession
 log = logging.getLogger(__name__)
 
 MAX_PENDING_INPUT_BYTES = 8 << 20
-ATTEMPTS = 3  # to attach to a session again
+LOST = "the connection to the machine was lost; reconnect"
+ATTEMPTS = 5  # to attach to a session again,
+STABLE_S = 10.0  # or more often where it has been attached for so long
 
 
 class Terminal:
@@ -77,7 +79,9 @@ class Terminal:
             self.shell = ShellSession(query.size, machine.activity, self.attachment, self)
         self._task: asyncio.Task[None] | None = None  # opens the shell, later finds out why it is gone
         self._is_lost = False  # the channel closed while that task ran
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._attempts, self._attached_at = 0, -STABLE_S
+        self._loop = asyncio.get_running_loop()
+        self.over: asyncio.Future[None] = self._loop.create_future()
 
     # From the client.
 
@@ -150,6 +154,11 @@ class Terminal:
                 self.shell.type(message)
             shell.close()
 
+    def is_of(self, query: TerminalQuery) -> bool:
+        """Return whether the same page opened this terminal on the same session, and has let go of it since."""
+        mine = (self._query.session, self._query.client)
+        return None not in mine and mine == (query.session, query.client)
+
     def _begin(self) -> ShellSession:
         """Return the session of a channel that was opened just now."""
         assert isinstance(self.shell, ShellSession)
@@ -189,26 +198,31 @@ class Terminal:
             self.end(AetherError("the server failed to go on with a terminal; its log says why"))
 
     async def _attach_again(self, shell: SessionShell) -> None:
-        error: AetherError = SshError("the connection to the machine was lost; reconnect")
-        for number in range(ATTEMPTS):
-            if number:
+        """Attach to the session again, a few times, more often once it has been attached for a while."""
+        error: AetherError | None = None
+        if self._loop.time() >= self._attached_at + STABLE_S:
+            self._attempts = 0
+        while self._attempts < ATTEMPTS:
+            if self._attempts:
                 await self._diagnosis.pause()
+            self._attempts += 1
             if (ended := await self._diagnosis.ended_error()) is not None:
                 return self.end(ended)
             self._is_lost = False
             try:
                 await shell.attach()
+                self._attached_at = self._loop.time()
                 if not self._is_lost:
                     return
             except CannotKeep as reason:
                 error = SshError(f"{reason}; reconnect for a new shell")
             except AetherError as refusal:
                 error = refusal
-        self.end(await self._diagnosis.why_gone() or error)
+        self.end(await self._diagnosis.why_gone() or error or SshError(LOST))
 
     async def _end_lost(self) -> None:
         """End a terminal whose shell was killed or whose connection broke, perhaps because its machine stopped."""
         error = await self._diagnosis.why_gone()
         if error is None and not self.shell.exit_reason:
-            error = SshError("the connection to the machine was lost; reconnect for a new shell")
+            error = SshError(f"{LOST} for a new shell")
         self.end(error, self.shell.exit_reason)

@@ -56,8 +56,7 @@ class ResumedTerminal(AetherTerminal):
         """Type again what the session has not taken."""
         super().other(decoded)
         if decoded["type"] == "session" and hasattr(self, "typed"):
-            if decoded["is_new"]:
-                self.lose("the session is a new one")
+            self._is_new = decoded["is_new"]
             taken = self._typed = decoded["taken"]
             self.send(self.typed[taken - self._before :])
 
@@ -71,8 +70,8 @@ class ResumedTerminal(AetherTerminal):
             await asyncio.sleep(RETRY_S)
         await self.until(self.typed[-1:], WAIT_S)
         took_ms = (time.perf_counter() - began) * 1000
-        if self.drawn != self.typed:
-            raise RuntimeError(f"typed {self.typed!r}, drawn {bytes(self.drawn)!r}")
+        if self._is_new or self.drawn != self.typed:
+            raise RuntimeError(f"{'a new' if self._is_new else 'the'} session: typed {self.typed!r}, drawn {bytes(self.drawn)!r}")
         return took_ms
 
 

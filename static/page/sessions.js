@@ -13,7 +13,7 @@ export class Sessions {
   // Call `show(id, sessions)` for each of the machines: with none where it keeps none, and not at all where its list cannot be
   // had, or while the last lists are still read.
   async read(machines, show) {
-    const isKept = ({ state, sessions }) => state === "running" && sessions?.kept === true;
+    const isKept = ({ state, sessions }) => state === "running" && sessions?.kept !== false;
     for (const machine of machines) if (!isKept(machine)) show(machine.id, []);
     if (this.#isReading) return;
     this.#isReading = true;

@@ -46,9 +46,9 @@ export class Typing {
     }
   }
 
-  // xterm.js's own answer to a program: no key, but the shell gets it, where it is at once.
+  // xterm.js's own answer to a program: no key, but the shell gets it. It asked before the line went down.
   answered(data) {
-    if (this.#connection.isAttached) this.#outbox.add(data, "", true);
+    if (this.#connection.recipient) this.#outbox.add(data, "", true);
   }
 
   #send(data) {

@@ -16,11 +16,16 @@ test("running machines that keep sessions are asked for them, and no others", as
   const { calls, shown, sessions, show } = open({ "/machines/a/sessions": { sessions: ["one"] } });
   const others = [
     { id: "b", state: "stopped", sessions: { kept: true } }, { id: "c", state: "running", sessions: { kept: false, reason: "no python3" } },
-    { id: "d", state: "running", sessions: { kept: null } }, { id: "e", state: "running" },
   ];
   await sessions.read([running("a"), ...others], show);
   assert.deepEqual(calls, ["GET /machines/a/sessions"]);
-  assert.deepEqual(shown, [["b", []], ["c", []], ["d", []], ["e", []], ["a", ["one"]]]);
+  assert.deepEqual(shown, [["b", []], ["c", []], ["a", ["one"]]]);
+});
+
+test("a machine of which the server knows nothing yet is asked: an earlier server may have opened its sessions", async () => {
+  const { shown, sessions, show } = open({ "/machines/d/sessions": { sessions: ["one"] } });
+  await sessions.read([{ id: "d", state: "running", sessions: { kept: null, reason: null } }], show);
+  assert.deepEqual(shown, [["d", ["one"]]]);
 });
 
 test("a machine whose list cannot be had disturbs no other, and keeps what is shown", async () => {

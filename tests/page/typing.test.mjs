@@ -32,7 +32,7 @@ describe("typing", () => {
     assert.deepEqual([sent, interrupts], [["l", "\x03"], 1]);
   });
 
-  test("a kept shell that waits for the line gets the keys, and a burst goes on in it; the terminal's answers are for now", () => {
+  test("a kept shell that waits for the line gets the keys, and a burst goes on in it; a program's answer, too", () => {
     typing.typed("echo ", false);
     connection.isAttached = false;
     connection.emit("detached");
@@ -40,7 +40,7 @@ describe("typing", () => {
     typing.answered("\x1b[0n");
     connection.isAttached = true;
     typing.typed("e\r", false);
-    assert.deepEqual(sent, ["echo ", "on", "e\r"]);
+    assert.deepEqual(sent, ["echo ", "on", "\x1b[0n", "e\r"]);
   });
 
   test("what is typed at no shell reaches none, nor does the second half of it", () => {

@@ -25,10 +25,19 @@ def test_a_frame_longer_than_any_may_be_is_refused_before_it_has_come():
     """A forged length takes no memory."""
     with pytest.raises(FrameError, match="4294967295 bytes"):
         FrameReader(lambda *_: None).feed(struct.pack(">IB", 0xFFFFFFFF, 0x44))
-    assert MAX_FRAME_BYTES < 1 << 20
+    assert MAX_FRAME_BYTES <= 1 << 20
 
 
-@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"\xff"])
+def test_a_frame_that_comes_byte_by_byte_is_not_copied_for_each():
+    """A machine could keep the server busy so."""
+    came, whole = [], frame("D", b"x" * 100_000)
+    reader = FrameReader(lambda kind, payload: came.append(len(payload)))
+    for byte in whole:
+        reader.feed(bytes([byte]))
+    assert came == [100_000]
+
+
+@pytest.mark.parametrize("payload", [b"", b"{", b"[]", b"\xff", b"[" * 200_000])
 def test_what_is_no_json_object_is_refused(payload):
     """A machine may say anything."""
     with pytest.raises(FrameError):

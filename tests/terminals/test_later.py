@@ -33,3 +33,15 @@ async def test_what_is_closed_calls_no_more():
     later.ask()
     await lapse.elapse(2)
     assert calls == []
+
+
+@pytest.mark.gen_test
+async def test_what_is_planned_can_be_done_now():
+    """And is not done again; nothing is done that was not asked for."""
+    lapse, calls = Timelapse(asyncio.get_running_loop()), []
+    later = Later(1.0, lambda: calls.append("called"))
+    later.hurry()
+    later.ask()
+    later.hurry()
+    await lapse.elapse(2)
+    assert calls == ["called"]

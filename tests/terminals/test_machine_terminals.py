@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from aether.errors import MachineNotRunning, MachineStopped
+from aether.host_file import PtyHostFile
 from aether.messages import Resize, TerminalQuery
+from aether.terminals.keeping import SessionPolicy, Sessions
 from aether.terminals.machine_terminals import MachineTerminals
 from tests.terminals.conftest import Client
 from tests.timelapse import Timelapse
@@ -52,3 +54,15 @@ async def test_a_machine_that_does_not_close_its_terminals_is_not_waited_for_lon
     await lapse.elapse(2)
     await ending
     assert client.ended[0] == 4410
+
+
+@pytest.mark.gen_test
+async def test_a_page_that_comes_back_ends_the_terminal_it_has_let_go_of(machine, pool, host_pool, pause):
+    """Else the two would take the session from each other; another page's is left alone."""
+    session, page, other = (f"00000000-0000-4000-8000-00000000000{number}" for number in (1, 2, 3))
+    terminals = MachineTerminals(machine, pool, Sessions(PtyHostFile(b""), SessionPolicy()), pause)
+    clients = [Client() for _ in range(3)]
+    for client, name in zip(clients, (page, other, page), strict=True):
+        terminals.open(client, TerminalQuery(Resize(80, 24), False, session, None, name))
+    assert [client.ended is not None for client in clients] == [True, False, False]
+    await terminals.end(MachineStopped("Machine stopped by user."))

@@ -1,5 +1,6 @@
 """pty_host: the way to the host of a machine. (A real one: tests/test_sessions.py.)"""
 
+import asyncio
 import json
 
 import pytest
@@ -53,6 +54,7 @@ async def test_a_machine_made_without_the_host_gets_it(host, host_pool):
         ([Completed(NOT_INSTALLED, b"", b""), Completed(1, b"", b"cat: No space left on device\n")], "No space left"),
         ([Completed(1, b"", b"x\npty_host: not a private directory of ours\n")], "not a private directory"),
         ([Completed(0, b"motd", b"")], "no answer that makes sense"),
+        ([Completed(0, b'{"own": "1-new.sock", "sockets": {}}', b"")], "ended as soon as"),
         ([Completed(0, b'{"own": 1}', b"")], "no answer that makes sense"),
     ],
 )
@@ -98,10 +100,16 @@ async def test_a_machine_without_a_host_has_no_sessions(host, host_pool):
     """None was opened yet, or it has no Python."""
     host_pool.answers = [Completed(0, json.dumps({"own": "1-new.sock", "sockets": {}}).encode(), b"")]
     assert await host.sessions() == []
-    host_pool.answers = [Completed(NO_PYTHON, b"", b"")]
-    assert await host.sessions() == []
     with pytest.raises(SessionNotFound):
         await host.hang_up(SESSION["id"])
+
+
+@pytest.mark.gen_test
+async def test_a_machine_without_a_host_is_not_asked_each_time(host, host_pool):
+    """The start page asks every two seconds."""
+    host_pool.answers = [Completed(0, json.dumps({"own": "1-new.sock", "sockets": {}}).encode(), b"")]
+    assert [await host.sessions(), await host.sessions()] == [[], []]
+    assert len(host_pool.commands) == 1
 
 
 @pytest.mark.parametrize("answer", [{}, {"sessions": [{}]}, {"sessions": [{**SESSION, "command": 7}]}])
@@ -130,3 +138,10 @@ async def test_hosts_of_earlier_servers_are_known_if_their_protocol_is(host, hos
     host_pool.answers = [Completed(0, json.dumps({"own": "1-new.sock", "sockets": sockets}).encode(), b"")]
     await host.prepare()
     assert host.earlier() == ["/tmp/1-old.sock"]
+
+
+@pytest.mark.gen_test
+async def test_many_terminals_at_once_launch_the_host_once(host, host_pool):
+    """All come back at once after a restart of the server."""
+    await asyncio.gather(*(open_channel(host) for _ in range(20)))
+    assert (len(host_pool.commands), len(host_pool.opened)) == (1, 20)

@@ -13,7 +13,9 @@ from aether.terminals.keeping import SessionPolicy, Sessions
 from aether.terminals.session import SessionShell
 
 ID, CLIENT = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
-SESSION = {"id": ID, "is_new": True, "offset": 0, "until": 0, "end": 0, "lost": 0, "taken": 0, "modes": None}
+SESSION = {
+    "id": ID, "is_new": True, "offset": 0, "until": 0, "end": 0, "lost": 0, "taken": 0, "modes": None, "waiting": 0,
+}  # fmt: skip
 
 
 class Owner:
@@ -105,7 +107,49 @@ async def test_a_lost_channel_is_followed_by_one_from_where_it_was(make_shell, h
     (second,) = host_pool.on_open.channels
     assert json.loads(second.ssh.frames[0][1])["offset"] == 3
     assert second.ssh.frames[1] == ("I", OFFSET.pack(1) + b"ne")
-    assert [m["type"] for m in client.said] == ["session", "output"]
+    assert [m["type"] for m in client.said] == ["session", "output", "taken"]
+
+
+@pytest.mark.gen_test
+async def test_a_program_that_does_not_read_is_not_overrun_however_often_the_channel_is_lost(make_shell, host_pool):
+    """The host says what waits there."""
+    shell = make_shell()
+    await shell.attach()
+    shell.type(Input(b"x" * 200_000, 0))
+    for taken in (60_000, 64 * 1024):
+        host_pool.on_open.channels[-1].connection_lost(None)
+        answer = {**SESSION, "is_new": False, "taken": taken, "waiting": taken}
+        host_pool.on_open = answering(json_frame("S", answer))
+        await shell.attach()
+        sent = sum(len(payload) - 8 for kind, payload in host_pool.on_open.channels[-1].ssh.frames if kind == "I")
+        assert sent + taken <= 64 * 1024
+    shell.close()
+
+
+@pytest.mark.gen_test
+async def test_a_host_that_was_replaced_unseen_has_another_shell(make_shell, host_pool, client):
+    """Its log does not go on where the old one was: the client hears of a session again, and begins anew."""
+    shell = make_shell()
+    await shell.attach()
+    (first,) = host_pool.on_open.channels
+    first.data_received(frame("D", OFFSET.pack(0) + b"abc"), None)
+    first.connection_lost(None)
+    host_pool.on_open = answering(json_frame("S", {**SESSION, "is_new": False, "offset": 0, "modes": "m"}))
+    await shell.attach()
+    assert [m["type"] for m in client.said] == ["session", "output", "session", "replay"]
+
+
+@pytest.mark.gen_test
+async def test_what_is_drawn_is_told_beside_what_was_sent(make_shell, host_pool):
+    """A query that was sent and never drawn is not answered yet."""
+    shell = make_shell()
+    await shell.attach()
+    (first,) = host_pool.on_open.channels
+    first.data_received(frame("D", OFFSET.pack(0) + b"abc"), None)
+    first.connection_lost(None)
+    await shell.attach()
+    wanted = json.loads(host_pool.on_open.channels[-1].ssh.frames[0][1])
+    assert (wanted["offset"], wanted["drawn"]) == (3, 0)
 
 
 @pytest.mark.gen_test
@@ -141,7 +185,10 @@ async def test_an_exit_is_told_with_its_status(make_shell, host_pool, client):
 
 
 @pytest.mark.parametrize(
-    "answer", [json_frame("E", {"code": "resources", "message": "out of memory"}), frame("?"), json_frame("S", {})]
+    "answer",
+    [json_frame("E", {"code": "resources", "message": "out of memory"}), frame("?"), json_frame("S", {})]
+    + [json_frame("S", {**SESSION, key: value}) for key, value in {"offset": -1, "end": 1e999, "id": "x"}.items()]
+    + [json_frame("E", {"code": "unknown", "message": "no"}), frame("S", b"[" * 200_000)],
 )
 @pytest.mark.gen_test
 async def test_a_host_that_cannot_serve_a_session_is_an_error(make_shell, host_pool, answer):

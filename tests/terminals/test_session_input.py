@@ -39,7 +39,7 @@ def typing(client, host):
 @pytest.mark.gen_test
 async def test_a_key_is_one_frame_with_its_offset(typing, host):
     """At once."""
-    typing.attached(0, is_same=False)
+    typing.attached(0, 0, is_same=False)
     typing.type(Input(b"l", 0))
     typing.type(Input(b"s", 1))
     assert host.taken == [(0, b"l"), (1, b"s")]
@@ -48,18 +48,18 @@ async def test_a_key_is_one_frame_with_its_offset(typing, host):
 @pytest.mark.gen_test
 async def test_what_is_typed_without_a_channel_is_sent_over_the_next_one(typing, host):
     """To the same shell, and once."""
-    typing.attached(0, is_same=False)
+    typing.attached(0, 0, is_same=False)
     typing.type(Input(b"one", 0))
     typing.detached()
     typing.type(Input(b"two", 3))
-    typing.attached(2, is_same=True)
+    typing.attached(2, 0, is_same=True)
     assert host.taken == [(0, b"one"), (2, b"etwo")]
 
 
 @pytest.mark.gen_test
 async def test_a_program_that_does_not_read_is_not_overrun(typing, host):
     """The rest waits here, where it is counted, and follows as the program reads."""
-    typing.attached(0, is_same=False)
+    typing.attached(0, 0, is_same=False)
     typing.type(Input(b"x" * 100_000, 0))
     assert host.size == MAX_ON_ITS_WAY_BYTES
     assert max(len(data) for _, data in host.taken) == MAX_INPUT_BYTES
@@ -73,7 +73,7 @@ async def test_a_program_that_does_not_read_is_not_overrun(typing, host):
 async def test_a_client_hears_what_was_taken_a_moment_later_and_once(typing, client):
     """Not a message for each key."""
     lapse = Timelapse(asyncio.get_running_loop())
-    typing.attached(0, is_same=False)
+    typing.attached(0, 0, is_same=False)
     for number in range(3):
         typing.type(Input(b"x", number))
         typing.confirmed(TAKEN.pack(number + 1, 0))

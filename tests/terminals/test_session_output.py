@@ -1,15 +1,27 @@
 """session_output: a host's frames become messages, with offsets that a client can come back with."""
 
 import asyncio
+import json
 
 import pytest
 
 from aether.messages import Resize, TerminalQuery
+from aether.terminals.flow import START_WINDOW_BYTES
 from aether.terminals.frames import OFFSET, SIZE, FrameError, drawn_frame, json_frame
 from aether.terminals.session_output import DRAWN_BYTES, DRAWN_S, SessionOutput
 from tests.timelapse import Timelapse
 
-SESSION = {"id": "s", "is_new": False, "offset": 0, "until": 0, "end": 0, "lost": 0, "taken": 0, "modes": None}
+SESSION = {
+    "id": "s",
+    "is_new": False,
+    "offset": 0,
+    "until": 0,
+    "end": 0,
+    "lost": 0,
+    "taken": 0,
+    "modes": None,
+    "waiting": 0,
+}
 
 
 @pytest.fixture
@@ -150,6 +162,47 @@ async def test_the_host_hears_how_far_a_client_has_drawn(make, client, sent):
     assert len(sent) == 1
     await lapse.elapse(DRAWN_S * 2)
     assert sent[-1] == drawn_frame(DRAWN_BYTES + 1)
+
+
+@pytest.mark.gen_test
+async def test_what_was_drawn_of_a_lost_shell_says_nothing_of_a_new_one(make_attachment, client, sent):
+    """Late acknowledgements of the old output do not move the new one's."""
+    attachment = make_attachment()
+    query = TerminalQuery(Resize(80, 24), False, "s")
+    session = SessionOutput(query, attachment, lambda frame: sent.append(frame) or True)
+    session.attached({**SESSION, "offset": 5_000_000}, had_shell=False)
+    attachment.acknowledged(0)
+    session.take(output(5_000_000, b"x" * DRAWN_BYTES))
+    session.attached({**SESSION, "is_new": True}, had_shell=True)
+    attachment.acknowledged(DRAWN_BYTES)
+    session.take(output(0, b"y" * DRAWN_BYTES))
+    attachment.acknowledged(DRAWN_BYTES)
+    assert sent == [drawn_frame(DRAWN_BYTES)]
+
+
+@pytest.mark.gen_test
+async def test_a_host_cannot_fill_the_server_with_what_is_no_output(make, make_attachment, client, window):
+    """Messages that a client does not take hold the machine back, whatever they say."""
+    session = make()
+    session.attached(SESSION, had_shell=False)
+    front = json_frame("F", {"command": "x" * 5000, "is_shell": True, "echo": True, "canonical": True, "ixon": True})
+    came = told = 0
+    while came + len(front) <= START_WINDOW_BYTES + window.granted:
+        session.foreground_changed(front[5:])
+        session.packet_read(len(front))
+        came += len(front)
+        told += len(json.dumps(client.said[-1]))
+    assert told < 2 << 20
+
+
+@pytest.mark.parametrize(("cols", "rows"), [(0, 24), (80, 65535)])
+@pytest.mark.gen_test
+async def test_a_size_that_no_terminal_has_is_refused(make, cols, rows):
+    """The page would take it."""
+    session = make()
+    session.attached(SESSION, had_shell=False)
+    with pytest.raises(FrameError, match="a size of"):
+        session.size_recorded(SIZE.pack(0, cols, rows))
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,20 @@
 import pytest
 
 from aether.errors import MachineNotRunning, MachineStopped, SshError
-from aether.messages import Ack, Input, Resize
-from aether.terminals.diagnosis import DIAGNOSES
+from aether.host_file import PtyHostFile
+from aether.messages import Ack, Input, Resize, TerminalQuery
+from aether.terminals.diagnosis import DIAGNOSES, Diagnosis
+from aether.terminals.flow import TypingPriority
+from aether.terminals.frames import json_frame
+from aether.terminals.keeping import SessionPolicy, Sessions
 from aether.terminals.shell import ShellSession
-from aether.terminals.terminal import MAX_PENDING_INPUT_BYTES
+from aether.terminals.terminal import ATTEMPTS, MAX_PENDING_INPUT_BYTES, Terminal
 from tests.terminals.conftest import failing
 
+SESSION = {
+    "id": "00000000-0000-4000-8000-000000000001", "is_new": False, "offset": 0, "until": 0, "end": 0, "lost": 0,
+    "taken": 0, "modes": None, "waiting": 0,
+}  # fmt: skip
 OUT_OF_MEMORY = MachineStopped("Machine stopped because it ran out of memory.")
 
 
@@ -174,3 +182,23 @@ async def test_a_terminal_ends_once(open_terminal, client, channel, pool):
     pool.shell.data_received(b"late", None)
     terminal.end(MachineStopped("Machine stopped by user."))
     assert (client.ended, client.text, channel.done) == ((1000, "bye"), "", ["HUP", "abort"])
+
+
+@pytest.mark.gen_test
+async def test_a_host_that_drops_each_channel_is_not_asked_for_ever(machine, pool, host_pool, pause, client):
+    """Each attempt asks the provider, too."""
+
+    def drop(channel):
+        channel.data_received(json_frame("S", SESSION), None)
+        channel.connection_lost(None)
+
+    host_pool.on_open = drop
+    query = TerminalQuery(Resize(80, 24), False, SESSION["id"])
+    keeping = Sessions(PtyHostFile(b""), SessionPolicy()).of(host_pool)
+    diagnosis = Diagnosis(machine, pause)
+    terminal = Terminal(client, query, machine, pool, keeping, TypingPriority(), diagnosis, lambda terminal: None)
+    terminal.open()
+    await terminal.over
+    assert client.ended[0] == 4502
+    assert len(host_pool.opened) <= ATTEMPTS + 1
+    await terminal.wait_ended()
