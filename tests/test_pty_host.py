@@ -370,6 +370,23 @@ def test_more_sessions_without_a_client_than_allowed_end_the_longest_silent(host
     assert [session["id"] for session in kept.sessions()] == [kept.name, *names[2:]]
 
 
+def test_shells_that_lose_their_clients_all_at_once_wait_for_them_a_while(make_host, connect):
+    """As when the server is replaced: none that was used is hung up for its number before they can be back."""
+    host = make_host(SETTLE_S="1.5")
+    watcher, names = connect(host), []
+    clients = [connect(host) for _ in range(5)]
+    for client in clients:
+        client.open(max_detached=2)
+        client.until(b"$ ")
+        client.run("echo used")
+        names.append(client.name)
+    for client in clients:
+        client.close()
+    wait_for(lambda: not any(session["is_attached"] for session in watcher.sessions()))
+    assert [session["id"] for session in watcher.sessions()] == names
+    wait_for(lambda: [session["id"] for session in watcher.sessions()] == names[3:])
+
+
 # The log.
 
 

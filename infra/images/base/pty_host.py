@@ -51,6 +51,7 @@ MAX_STRING_BYTES = 64 << 10  # of an escape sequence that is cut in two by the l
 MAX_CLIENTS = 16  # of a session, whose input is still counted
 MAX_ENDED, MAX_ENDED_LOGS = 256, 4  # sessions whose exit is remembered, and those whose last output is
 LINGER_S = 600  # without a session
+SETTLE_S = 120  # all clients of a machine may be cut off at once: so long a shell that was used waits for its own
 TAKEN_S = 0.05  # how late input may be confirmed where no output goes the same way
 LOOKS_S = (0.02, 0.2, 1.0)  # after input or output: what is in front now?
 HANG_UP_S = (0.1, 3.0)  # bash misses a SIGHUP before its wait for a key until SIGWINCH; what ignores both loses its PTY
@@ -223,6 +224,7 @@ class Session:
         self.taken = collections.OrderedDict()  # input, by client
         self.client, self.pending, self.exit = None, bytearray(), None
         self.policy, self.free_at = {}, 0.0  # when output that nobody has seen may go
+        self.is_used, self.left_at = False, 0.0  # whether something was typed; since when there is no client
         self._front, self._look, self._is_looking = None, 0, False
         self.pid, self.master = spawn(size, variables)
         os.set_blocking(self.master, False)
@@ -281,9 +283,11 @@ class Session:
     def detach(self):
         """Go on without a client: what it has not seen is kept for its grace, or as long as the log has room."""
         self.client = None
-        self.free_at = time.monotonic() + self.policy["grace_s"]
+        self.left_at = time.monotonic()
+        self.free_at = self.left_at + self.policy["grace_s"]
         self.host.later(self.policy["grace_s"], self.go_on)
         self.host.limit(self.policy["max_detached"])
+        self.host.later(SETTLE_S, lambda: self.host.limit(self.policy["max_detached"]))
         self.watch()
 
     # Input.
@@ -300,6 +304,7 @@ class Session:
         if len(self.pending) + len(data) > MAX_PENDING_BYTES:
             raise ValueError("more input than may wait")
         self.taken[client.name] = taken + len(data)
+        self.is_used = True
         self.used_at = time.time()
         if self.master is not None and self.exit is None:
             if self.pending:
@@ -824,8 +829,10 @@ class Host:
             self._ended.popitem(last=False)
 
     def limit(self, most):
-        """Hang up the longest silent of too many sessions that have no client."""
+        """Hang up the longest silent of too many sessions that have no client, and are not about to get theirs back."""
+        since = time.monotonic() - SETTLE_S
         silent = [known for known in self.sessions.values() if known.client is None and known.exit is None]
+        silent = [known for known in silent if known.left_at <= since or not known.is_used]
         silent.sort(key=lambda known: known.used_at)
         for session in silent[: max(len(silent) - most, 0)]:
             session.hang_up()
