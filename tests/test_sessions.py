@@ -245,7 +245,7 @@ async def test_a_killed_host_gives_a_new_shell_that_says_so_and_disturbs_no_othe
     await plain.until(PROMPT)
     await client.until(PROMPT)
     pid = await client.run("echo $$")
-    (host,) = below("python", "start")
+    (host,) = below("python", "serve")
     host.kill()
     assert (await client.until_told("reconnected"))["message"] == "Connection lost. Reconnected — new session."
     await client.until(PROMPT)
@@ -333,7 +333,7 @@ async def test_clients_that_go_before_their_first_message_leave_no_shell_that_no
     async def listed():
         return json.loads((await call("GET", f"/machines/{box['id']}/sessions")).body)["sessions"]
 
-    (host,) = below("python", "start")
+    (host,) = below("python", "serve")
     while len(found := await listed()) > 17 or len(alive(host.children())) != len(found):
         await asyncio.sleep(0.01)
     assert client.session in {session["id"] for session in found}

@@ -7,7 +7,7 @@ from typing import Any
 
 PROTOCOL = 1
 SPOKEN = (PROTOCOL,)  # a host that was started by an earlier server goes on with its sessions
-MAX_FRAME_BYTES = 256 * 1024
+MAX_FRAME_BYTES = 1 << 20  # a list of a thousand sessions is a third of that
 HEAD = struct.Struct(">IB")
 OFFSET = struct.Struct(">Q")
 SIZE = struct.Struct(">QHH")
@@ -64,20 +64,26 @@ class FrameReader:
 
     def __init__(self, take: Callable[[int, bytes], None]) -> None:
         self._take = take
-        self._rest = b""
+        self._rest = bytearray()
+        self._needed = 0  # bytes before there is a whole frame
 
     def feed(self, data: bytes) -> None:
         """Take bytes; raise FrameError for a frame that is longer than any may be."""
         if self._rest:
-            data = self._rest + data
-        at = 0
-        while len(data) - at >= HEAD.size:
+            self._rest += data
+            if len(self._rest) < self._needed:  # a copy for each byte of a frame would be a machine's way to keep us busy
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
+        at, end = 0, HEAD.size
+        while end <= len(data):
             size, kind = HEAD.unpack_from(data, at)
             if size > MAX_FRAME_BYTES:
                 raise FrameError(f"a frame of {size} bytes")
-            end = at + HEAD.size + size
+            end += size
             if end > len(data):
                 break
             self._take(kind, data[at + HEAD.size : end])
-            at = end
-        self._rest = data[at:] if at else data
+            at, end = end, end + HEAD.size
+        self._rest += data[at:]
+        self._needed = end - at

@@ -20,6 +20,7 @@ Frames, both ways: length of the payload (4 bytes, big-endian), kind (1 byte), p
                     L sessions: JSON     E error: JSON {"code", "message"}
 """
 
+import _thread
 import collections
 import errno
 import fcntl
@@ -30,7 +31,6 @@ import mmap
 import os
 import re
 import resource
-import select
 import selectors
 import signal
 import socket
@@ -77,7 +77,7 @@ class Modes:
     # Colours are most of what is written, and only the last ones count: they are looked for in the last bytes only.
     _SEQUENCE = re.compile(
         rb"[\x1b\x0e\x0f](?:(?<!\x1b)|\[(?![0-9;:]*m)([?>=<]?)([0-9;:]*)([ !]?)([@-~])"
-        rb"|\](\d+);?([^\x07\x1b]*)(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|([()])([0-9A-Za-z])|([=>c]))",
+        rb"|\](\d{1,4})(?:;([^\x07\x1b]*))?(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|([()])([0-9A-Za-z])|([=>c]))",
         re.S,
     )
     _SGR = re.compile(rb"\x1b\[([0-9;:]*)m|\x1b(?:c|\[!p)")
@@ -120,10 +120,9 @@ class Modes:
         last = data.rfind(b"\x1b")
         before = data.rfind(b"\x1b", 0, last) if last == len(data) - 1 else -1
         for start in (before, last):
-            if start >= max(len(data) - MAX_STRING_BYTES, 0):
-                cut = self._CUT.match(data, start)
-                if cut:
-                    return cut.group()
+            cut = self._CUT.match(data, start) if start >= 0 else None
+            if cut:
+                return cut.group()
         cut = self._CUT_CHARACTER.search(data, max(len(data) - 3, 0))
         return cut.group() if cut else b""
 
@@ -259,12 +258,12 @@ class Session:
         offset, lost, modes = wanted.get("offset"), 0, None
         has_screen = offset is not None and offset <= self.log.end and not is_new
         if has_screen:
-            self.given = max(self.given, offset)
+            self.given = max(self.given, min(wanted.get("drawn", offset), offset))
             if offset < self.log.start:
                 lost, offset, modes = self.log.start - offset, self.log.start, self.log.modes()
         else:
             offset, modes = self.log.beginning() if not is_new else (0, None)
-        self.given = max(self.given, offset)
+        self.given = max(self.given, self.log.start if has_screen else offset)
         client.next, client.until = offset, self.given
         client.sizes = [size for size in self.sizes if size[0] > offset]
         before = [size for at, size in self.sizes if at <= offset][-1]
@@ -272,7 +271,7 @@ class Session:
         client.send("S", {
             "protocol": PROTOCOL, "id": self.name, "is_new": is_new, "offset": offset, "lost": lost,
             "until": self.given, "end": self.log.end, "taken": self._taken_of(client.name),
-            "modes": modes and modes.text().decode("latin-1"),
+            "modes": modes and modes.text().decode("latin-1"), "waiting": len(self.pending),
         })  # fmt: skip
         if is_replay:
             client.send("Z", SIZE.pack(offset, *before))
@@ -365,7 +364,8 @@ class Session:
             return 0
         if client is None and time.monotonic() >= self.free_at:
             return READ_BYTES
-        return min(READ_BYTES, self.log.size - (self.log.end - min(self.given, self.log.end)))
+        # three bytes less, as a character that the log's start would cut in two goes whole
+        return max(0, min(READ_BYTES, self.log.size - 3 - (self.log.end - self.given)))
 
     def ready(self, events):
         """Write input that waits, read output."""
@@ -427,6 +427,7 @@ class Session:
                 client.send("Z", SIZE.pack(at, *size))
             client.sizes = []
             if self.master is None:
+                client.pay()
                 client.send("X", self.exit)
                 client.close_after()
 
@@ -602,7 +603,8 @@ class Client:
         elif kind == "O" and session is None:
             self._open(json.loads(payload.decode()))
         elif kind == "L":
-            self.send("L", {"sessions": [known.to_json() for known in self.host.sessions.values()]})
+            sessions = [known.to_json() for known in self.host.sessions.values()]
+            self.send("L", {"sessions": sessions, "trouble": self.host.trouble})
         elif kind == "H":
             name = json.loads(payload.decode())["id"]
             if name not in self.host.sessions:
@@ -617,7 +619,8 @@ class Client:
         """Attach to a session, or start it.
 
         `protocol`; `id` of the session; `client`; `size` [columns, rows]; `offset` of the output to go on with or null;
-        `create`: whether to start it if it is not known; `env`; `grace_s`, `max_detached`: what holds without client.
+        `drawn`: up to where that is on a screen, if not all; `create`: whether to start it if it is not known; `env`;
+        `grace_s`, `max_detached`: what holds without a client.
         """
         if wanted["protocol"] != PROTOCOL:
             self.fail("protocol", f"this host speaks protocol {PROTOCOL}")
@@ -629,7 +632,7 @@ class Client:
         session, is_new = self.host.find(name), False
         if isinstance(session, dict):
             known = {"protocol": PROTOCOL, "id": name, "is_new": False, "offset": wanted.get("offset") or 0, "lost": 0}
-            self.send("S", dict(known, until=0, end=0, taken=0, modes=None))
+            self.send("S", dict(known, until=0, end=0, taken=0, modes=None, waiting=0))
             self.send("X", session)
             self.close_after()
             return
@@ -648,16 +651,17 @@ class Client:
         self._unconfirmed += size
         self._owes = True
         if self._unconfirmed >= READ_BYTES:
-            self._pay()
+            self.pay()
         elif not self._will_pay:
             self._will_pay = True
             self.host.later(TAKEN_S, self._pay_later)
 
     def _pay_later(self):
         self._will_pay = False
-        self._pay()
+        self.pay()
 
-    def _pay(self):
+    def pay(self):
+        """Confirm now what input was taken."""
         if self._owes and self.session is not None:
             self._owes = False
             self._put(self._taken_frame())
@@ -694,6 +698,7 @@ class Client:
 
     def replaced(self):
         """Another client has the session now."""
+        self.pay()
         self.session = None
         self.send("G", b"")
         self.close_after()
@@ -727,6 +732,7 @@ class Host:
 
     def __init__(self, path, listener):
         self.path, self.listener = path, listener
+        self.trouble = None  # the last error that was not foreseen
         self.sessions, self._ended = collections.OrderedDict(), collections.OrderedDict()
         self.clients = set()
         self._timers, self._order, self._idle_since = [], 0, time.monotonic()
@@ -776,7 +782,8 @@ class Host:
         """Call; what goes wrong ends one session or one client, and never the others."""
         try:
             call(*arguments)
-        except Exception:
+        except Exception as error:
+            self.trouble = repr(error)
             owner = getattr(call, "__self__", None)
             if isinstance(owner, Session):
                 owner.hang_up()
@@ -852,9 +859,11 @@ class Host:
         try:
             os.utime(self.path)
         except OSError:
+            folder()
+            listener = listen(self.path)
             self.watch(self.listener, 0, self._accept)
             self.listener.close()
-            self.listener = listen(self.path)
+            self.listener = listener
             self.watch(self.listener, selectors.EVENT_READ, self._accept)
 
 
@@ -1070,14 +1079,17 @@ def relay(path):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # at a stop the last output is still to come
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(path)
-        ways = {0: connection.fileno(), connection.fileno(): 1}
-        while True:
-            for source in select.select(list(ways), [], [])[0]:
-                data = os.read(source, READ_BYTES)
-                if not data:
-                    return
-                while data:
-                    data = data[os.write(ways[source], data) :]
+        _thread.start_new_thread(copy, (0, connection.fileno(), connection))
+        copy(connection.fileno(), 1)
+
+
+def copy(source, target, ending=None):
+    """Copy until the source's end, then end a socket that takes no more."""
+    data = os.read(source, READ_BYTES)
+    while data:
+        data = data[os.write(target, data) :] or os.read(source, READ_BYTES)
+    if ending is not None:
+        ending.shutdown(socket.SHUT_WR)
 
 
 NOFILE = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -1092,7 +1104,9 @@ def main(arguments):
     if arguments[:1] == ["relay"]:
         relay(arguments[1])
     elif arguments[:1] == ["serve"]:  # see `begin_anew`
-        host(arguments[1], socket.socket(fileno=int(arguments[2])))
+        listener = socket.socket(fileno=int(arguments[2]))
+        listener.set_inheritable(False)  # no shell is to have it
+        host(arguments[1], listener)
     elif arguments in (["start"], ["find"]):
         find(own, arguments == ["start"])
     else:
