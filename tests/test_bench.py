@@ -17,7 +17,21 @@ from tests.processes import below
 pytestmark = pytest.mark.outside
 
 BENCH = Path(__file__).parents[1] / "scripts/bench.py"
-SUBCOMMANDS = ["cold", "page", "fleet", "echo", "load", "flood", "bulk", "ctrl-c", "sessions", "paste", "cpu", "all"]
+SUBCOMMANDS = [
+    "cold",
+    "page",
+    "resume",
+    "fleet",
+    "echo",
+    "load",
+    "flood",
+    "bulk",
+    "ctrl-c",
+    "sessions",
+    "host",
+    "paste",
+]
+SUBCOMMANDS += ["cpu", "all"]
 
 
 def bench(*arguments, **env):
@@ -48,15 +62,19 @@ def test_help_is_printed_by_the_script_itself():
 
 
 def test_a_quick_echo_gives_a_table_and_json(tmp_path):
-    """A floor and aether are measured in the same run, and everything is gone afterwards."""
+    """A floor, sessions and plain terminals are measured in the same run, and everything is gone afterwards."""
     (folder := tmp_path / "temporary").mkdir()
     found = tmp_path / "figures.json"
-    options = ("--quick", "--only", "pty", "aether", "--aether-runtime", "auto", "--json", str(found))
+    options = ("--quick", "--only", "pty", "aether", "plain", "--aether-runtime", "auto", "--json", str(found))
     done = bench("echo", *options, TMPDIR=str(folder))
     assert done.returncode == 0, done.stderr
     assert "p99 ms" in done.stdout
     rounds = json.loads(found.read_text())["rounds"]["echo"]
-    assert set(rounds) == {"pty", "aether"}
+    assert set(rounds) == {"pty", "aether", "plain"}
+    assert "aether, what must be reached:" in done.stdout
+    assert "(1 × plain + 0.06)" in done.stdout
+    notes = json.loads(found.read_text())["notes"]
+    assert ("; sessions;" in notes["aether"], "; no sessions;" in notes["plain"]) == (True, True)
     assert all(run["p50_ms"] > 0 for runs in rounds.values() for run in runs)
     assert not list(folder.iterdir())
 
@@ -82,6 +100,37 @@ runpy.run_path({str(BENCH.parents[1] / "server.py")!r}, run_name="__main__")
     done = bench("bulk", "--quick", "--only", f"aether@{server}", "--aether-runtime", "auto")
     assert done.returncode == 1, done.stderr
     assert done.stdout.count("MISSED   text right") == 2, done.stdout
+
+
+def test_terminals_resume_after_a_cut_and_a_killed_server(tmp_path):
+    """With every byte, or the run fails; nothing is left."""
+    (folder := tmp_path / "temporary").mkdir()
+    found = tmp_path / "figures.json"
+    options = ("--quick", "--terminals", "1", "3", "--aether-runtime", "auto", "--json", str(found))
+    done = bench("resume", *options, TMPDIR=str(folder))
+    assert done.returncode == 0, done.stderr
+    rounds = json.loads(found.read_text())["rounds"]["resume"]
+    scenes = {f"{title}, {count}" for title in ("connections cut", "server killed") for count in (1, 3)}
+    assert set(rounds) == scenes
+    assert all(scene in done.stdout for scene in scenes)
+    assert not list(folder.iterdir())
+
+
+def test_the_pty_host_s_memory_is_within_its_bounds():
+    """With full logs, too."""
+    done = bench("host", "--only", "aether", "--rounds", "1", "--aether-runtime", "auto")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("reached  ") == 2, done.stdout
+
+
+@pytest.mark.parametrize(("p50", "word"), [(1.05, "reached"), (1.07, "MISSED")])
+def test_a_goal_may_be_a_difference_to_another_contender(monkeypatch, p50, word):
+    """A session may cost so much more than a plain terminal of the same run."""
+    monkeypatch.syspath_prepend(BENCH.parent)
+    from benchlib.goals import verdicts
+
+    (verdict,) = verdicts({"echo": {"aether": {"p50_ms": p50}, "plain": {"p50_ms": 1.0}}}, "aether")
+    assert (word in verdict.line, "must be ≤ 1.06 (1 × plain + 0.06)" in verdict.line) == (True, True)
 
 
 def test_a_page_s_way_to_its_prompt_is_printed(need):

@@ -110,7 +110,7 @@ def _add_options(one: argparse.ArgumentParser, name: str) -> None:
     if name == "fleet":
         add("--sizes", type=int, nargs="+", default=[250, 500, 1000], help="numbers of machines")
     if name == "resume":
-        add("--terminals", type=int, nargs="+", default=[1, 200], help="how many are cut at once (1 200)")
+        add("--terminals", type=int, nargs="+", help="how many are cut at once (1 200)")
     if name in ("cold", "page", "resume", "fleet"):
         return
     add(
@@ -137,7 +137,8 @@ def _add_options(one: argparse.ArgumentParser, name: str) -> None:
 def shorten(options: Namespace) -> None:
     """Make it a quick run."""
     options.rounds = options.rounds or 1
-    options.sizes, options.terminals = [50], [1, 5]
+    options.sizes = [50]
+    options.terminals = getattr(options, "terminals", None) or [1, 5]
     options.keys, options.busy, options.mib, options.seconds = 100, 5, 2, 2.0
     options.flow_s, options.sessions, options.idle_s, options.cpu_keys = 1.0, 20, 1.0, 500
 
@@ -202,7 +203,9 @@ async def run(options: Namespace) -> int:
             print(f"page: {error}", file=sys.stderr)
             return 1
     elif options.what == "resume":
-        figures = await resume(options.rounds or ROUNDS["resume"], options.terminals, options.aether_runtime)
+        figures = await resume(
+            options.rounds or ROUNDS["resume"], options.terminals or [1, 200], options.aether_runtime
+        )
     elif options.what == "fleet":
         figures = await fleet(options.sizes)
     else:

@@ -71,7 +71,9 @@ class ResumedTerminal(AetherTerminal):
         await self.until(self.typed[-1:], WAIT_S)
         took_ms = (time.perf_counter() - began) * 1000
         if self._is_new or self.drawn != self.typed:
-            raise RuntimeError(f"{'a new' if self._is_new else 'the'} session: typed {self.typed!r}, drawn {bytes(self.drawn)!r}")
+            raise RuntimeError(
+                f"{'a new' if self._is_new else 'the'} session: typed {self.typed!r}, drawn {bytes(self.drawn)!r}"
+            )
         return took_ms
 
 

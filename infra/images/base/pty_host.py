@@ -47,6 +47,7 @@ READ_BYTES = 16 << 10
 SEND_BUFFER_BYTES = 8 << 10  # Linux doubles it; more would be old output after a Ctrl-C
 MAX_FRAME_BYTES = 256 << 10
 MAX_PENDING_BYTES = 1 << 20  # of input that the program has not read: a client sends no more before it was taken
+MODES_BYTES = 32 << 10  # of output that has left the log are looked at together
 MAX_STRING_BYTES = 64 << 10  # of an escape sequence that is cut in two by the log's start
 MAX_CLIENTS = 16  # of a session, whose input is still counted
 MAX_ENDED, MAX_ENDED_LOGS = 256, 4  # sessions whose exit is remembered, and those whose last output is
@@ -76,15 +77,13 @@ class Modes:
 
     # Colours are most of what is written, and only the last ones count: they are looked for in the last bytes only.
     _SEQUENCE = re.compile(
-        rb"\x1b(?:\[(?![0-9;:]*m)([?>=<]?)([0-9;:]*)([ !]?)([@-~])|\](\d{1,4})(?:;([^\x07\x1b]*))?(?:\x07|\x1b\\)"
-        rb"|[PX^_][^\x1b]*\x1b\\|([()])([0-9A-Za-z])|([=>c]))|([\x0e\x0f])",
+        rb"[\x1b\x0e\x0f](?:(?<!\x1b)|\[(?![0-9;:]*m)([?>=<]?)([0-9;:]*)([ !]?)([@-~])"
+        rb"|\](\d{1,4})(?:;([^\x07\x1b]*))?(?:\x07|\x1b\\)|[PX^_][^\x1b]*\x1b\\|([()])([0-9A-Za-z])|([=>c]))",
         re.S,
     )
     _SGR = re.compile(rb"\x1b\[([0-9;:]*)m|\x1b(?:c|\[!p)")
-    _CUT = re.compile(
-        rb"\x1b(?:[\]PX^_](?:[^\x07\x1b]|\x1b\Z)*|\[[?>=<]?[0-9;:]*[ !\"$']?|[()*+]?)\Z|[\xc2-\xf4][\x80-\xbf]{0,2}\Z",
-        re.S,
-    )
+    _CUT = re.compile(rb"\x1b(?:[\]PX^_](?:[^\x07\x1b]|\x1b\Z)*|\[[?>=<]?[0-9;:]*[ !\"$']?|[()*+]?)\Z", re.S)
+    _CUT_CHARACTER = re.compile(rb"[\xc2-\xf4][\x80-\xbf]{0,2}\Z")
     _RESET = (
         b"\x1b[!p\x1b[?9;1000;1002;1003;1004;1005;1006;1015;1016;2004;1;66l\x1b[?7;25h\x1b[r\x1b[4;20l"
         b"\x1b>\x1b(B\x1b)B\x0f\x1b[0m"
@@ -113,12 +112,22 @@ class Modes:
                 self._note(found.group(), *found.groups(b""))
             for found in self._SGR.finditer(data, max(len(data) - 4096, 0)):
                 self._colour(found.group(1))
-        cut = self._CUT.search(data, max(len(data) - MAX_STRING_BYTES, 0))
-        self.rest = cut.group() if cut else b""
+        self.rest = self._cut(data)
         if len(self.rest) >= MAX_STRING_BYTES - 4:
             self.rest = self.rest[:2]  # the terminal swallows what follows up to the string's end
 
-    def _note(self, text, mark, numbers, between, final, osc, value, slot, charset, single, shift):
+    def _cut(self, data):
+        """Return what is not whole at the end: a sequence, perhaps with half of its terminator, or a character."""
+        last = data.rfind(b"\x1b")
+        before = data.rfind(b"\x1b", 0, last) if last == len(data) - 1 else -1
+        for start in (before, last):
+            cut = self._CUT.match(data, start) if start >= 0 else None
+            if cut:
+                return cut.group()
+        cut = self._CUT_CHARACTER.search(data, max(len(data) - 3, 0))
+        return cut.group() if cut else b""
+
+    def _note(self, text, mark, numbers, between, final, osc, value, slot, charset, single):
         if single == b"c":
             self._clear()
         elif final in (b"h", b"l") and mark in (b"", b"?"):
@@ -135,7 +144,7 @@ class Modes:
             self._held.pop((b"osc", osc[1:]), None)
         elif (mark + final == b"r") or (between + final == b" q") or (mark == b">" and final == b"m"):
             self._hold((final, mark), text)
-        elif slot or single or shift:
+        elif slot or single or text in (b"\x0e", b"\x0f"):
             self._hold((slot or (b"=" if single else b"\x0f"), b""), text)
 
     def _hold(self, key, text):
@@ -165,7 +174,7 @@ class Log:
 
     def __init__(self, size=LOG_BYTES):
         self.size, self.start, self.end = size, 0, 0
-        self.modes = Modes()  # at `start`
+        self._modes, self._dropped = Modes(), bytearray()  # the modes before what was dropped last
         self._ring = mmap.mmap(-1, size)
 
     def append(self, data):
@@ -175,8 +184,10 @@ class Log:
             dropped = self.read(self.start, over + 3)
             while over < len(dropped) and dropped[over] & 0xC0 == 0x80:  # in a character (RFC 3629): it goes whole
                 over += 1
-            self.modes.feed(dropped[:over])
+            self._dropped += dropped[:over]
             self.start += over
+            if len(self._dropped) >= MODES_BYTES:
+                self.modes()
         at = self.end % self.size
         first = self.size - at
         if len(data) <= first:
@@ -185,6 +196,12 @@ class Log:
             self._ring[at:] = data[:first]
             self._ring[: len(data) - first] = data[first:]
         self.end += len(data)
+
+    def modes(self):
+        """Return the modes at the start."""
+        self._modes.feed(bytes(self._dropped))
+        self._dropped.clear()
+        return self._modes
 
     def read(self, offset, most):
         """Return up to `most` bytes from `offset` on."""
@@ -199,13 +216,13 @@ class Log:
         Not a switch to or from the alternate screen: what is behind that one comes back with the program's end.
         """
         data = self.read(self.start, self.size)
-        is_alternate, at = self.modes.is_alternate, 0
+        is_alternate, at = self.modes().is_alternate, 0
         for found in self._SCREEN.finditer(data):
             if found.group(1):
                 is_alternate = found.group(1) == b"h"
             elif not is_alternate:
                 at = found.start()
-        modes = self.modes.copy()
+        modes = self.modes().copy()
         modes.feed(data[:at])
         return self.start + at, modes
 
@@ -245,7 +262,7 @@ class Session:
         if has_screen:
             self.given = max(self.given, min(wanted.get("drawn", offset), offset))
             if offset < self.log.start:
-                lost, offset, modes = self.log.start - offset, self.log.start, self.log.modes
+                lost, offset, modes = self.log.start - offset, self.log.start, self.log.modes()
         else:
             offset, modes = self.log.beginning() if not is_new else (0, None)
         self.given = max(self.given, self.log.start if has_screen else offset)
