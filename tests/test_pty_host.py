@@ -490,7 +490,7 @@ def modes_behind(*pieces):
     for piece in (*pieces, b"x" * 5000):
         for start in range(0, len(piece), 4096):
             log.append(piece[start : start + 4096])
-    text = log.modes.text().decode("latin-1")
+    text = log.modes().text().decode("latin-1")
     log.close()
     return text
 
@@ -527,7 +527,7 @@ def test_a_log_that_begins_within_a_sequence_or_a_character_begins_with_the_whol
         log = PROGRAM.Log(4096)
         log.append(cut)
         log.append((rest + b"x" * 4096)[:4096])
-        assert log.modes.text().endswith(cut)
+        assert log.modes().text().endswith(cut)
         assert log.read(log.start, 4096) == (rest + b"x" * 4096)[:4096]
         log.close()
 
