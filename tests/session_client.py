@@ -261,7 +261,7 @@ class CuttingProxy:
     async def _carry(self, source, sink, left, pair) -> None:  # type: ignore[no-untyped-def]
         sink.transport.set_write_buffer_limits(high=0)
         with contextlib.suppress(OSError):
-            while piece := await source.read(65536):
+            while (piece := await source.read(65536)) and not sink.is_closing():
                 if left is not None and len(piece) >= left:
                     sink.write(piece[:left])
                     await sink.drain()

@@ -133,8 +133,12 @@ def client_of(io_loop):
         return made[-1]
 
     yield make
-    for client in made:
-        client.drop()
+
+    async def close():
+        for client in made:
+            await client.close()
+
+    io_loop.run_sync(close)
 
 
 @pytest.mark.gen_test
