@@ -194,7 +194,8 @@ def test_a_relay_carries_the_same_bytes(host):
     with subprocess.Popen(argv, env=host.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as relay:
         relay.stdin.write(forged("L"))
         relay.stdin.flush()
-        assert relay.stdout.read(5) + relay.stdout.read(16) == forged("L", b'{"sessions": []}')
+        answer = forged("L", b'{"sessions": [], "trouble": null}')
+        assert relay.stdout.read(len(answer)) == answer
         relay.stdin.close()
         assert relay.wait() == 0
 
@@ -325,7 +326,7 @@ def test_a_session_is_hung_up_by_its_id_even_if_it_ignores_that(make_host, conne
     client.until(b"trapped\r\n")
     other.send(json_frame("H", {"id": client.name}))
     assert client.until_closed()[-1] == ("X", {"signal": "HUP"})
-    assert other.until_kind("L") == {"sessions": []}
+    assert other.until_kind("L")["sessions"] == []
     other.send(json_frame("H", {"id": "nobody"}))
     assert other.until_kind("E")["code"] == "unknown"
 

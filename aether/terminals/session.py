@@ -142,6 +142,11 @@ class SessionShell:
         """How much input the program has not read."""
         return self._input.waiting_bytes + sum(len(message.data) for message in self.early)
 
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How far output and input have come; another value where they have moved."""
+        return self._output.position, self._input.taken
+
     def is_closing(self) -> bool:
         """Return whether the shell has exited: input goes nowhere."""
         return self.has_exited
@@ -220,13 +225,12 @@ class SessionShell:
 
     def _complained(self, complaint: dict[str, Any]) -> None:
         code, text = complaint["code"], str(complaint["message"])[:200]
-        if code == "protocol":
-            self._host.forget()
         if self._answer is None or self._answer.done():
             self._refused(SshError(f"the machine's PTY host gave up: {text}; reconnect"))
         elif code == "unknown":
             self._answer.set_result(False)
         else:
+            self._host.forget()  # perhaps it is another one now
             self._answer.set_exception(SshError(f"the machine's PTY host refused: {text}; try again"))
 
     def _refused(self, error: AetherError) -> None:

@@ -30,6 +30,11 @@ class SessionInput:
         self._taken = Later(TAKEN_S, self._tell_taken)
 
     @property
+    def taken(self) -> int:
+        """Up to where the host has it."""
+        return self._unconfirmed.taken
+
+    @property
     def waiting_bytes(self) -> int:
         """How much the program has not read."""
         return self._unconfirmed.size + self._waiting

@@ -32,6 +32,11 @@ class SessionOutput:
         self._telling = Later(DRAWN_S, self._tell_drawn)
 
     @property
+    def position(self) -> int:
+        """Up to where output has come."""
+        return self._position
+
+    @property
     def offset(self) -> int | None:
         """Where the output goes on that the client lacks; None if it has none yet."""
         mine = self._attachment.offset

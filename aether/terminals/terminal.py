@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 
 MAX_PENDING_INPUT_BYTES = 8 << 20
 LOST = "the connection to the machine was lost; reconnect"
-ATTEMPTS = 5  # to attach to a session again,
-STABLE_S = 10.0  # or more often where it has been attached for so long
+ATTEMPTS = 20  # to attach to a session again,
+FAILURE = 4  # as many as this where it fails, which may take half a minute,
+STABLE_S = 10.0  # and as many again where it has been attached for so long
 
 
 class Terminal:
@@ -79,7 +80,7 @@ class Terminal:
             self.shell = ShellSession(query.size, machine.activity, self.attachment, self)
         self._task: asyncio.Task[None] | None = None  # opens the shell, later finds out why it is gone
         self._is_lost = False  # the channel closed while that task ran
-        self._attempts, self._attached_at = 0, -STABLE_S
+        self._attempts, self._attached_at, self._progress = 0, -STABLE_S, (0, 0)
         self._loop = asyncio.get_running_loop()
         self.over: asyncio.Future[None] = self._loop.create_future()
 
@@ -198,13 +199,15 @@ class Terminal:
             self.end(AetherError("the server failed to go on with a terminal; its log says why"))
 
     async def _attach_again(self, shell: SessionShell) -> None:
-        """Attach to the session again, a few times, more often once it has been attached for a while."""
+        """Attach to the session again: at once where it has made progress, and not for ever in a short time."""
         error: AetherError | None = None
         if self._loop.time() >= self._attached_at + STABLE_S:
             self._attempts = 0
+        has_progress, self._progress = shell.progress != self._progress, shell.progress
         while self._attempts < ATTEMPTS:
-            if self._attempts:
+            if self._attempts and not has_progress:
                 await self._diagnosis.pause()
+            has_progress = False
             self._attempts += 1
             if (ended := await self._diagnosis.ended_error()) is not None:
                 return self.end(ended)
@@ -218,6 +221,8 @@ class Terminal:
                 error = SshError(f"{reason}; reconnect for a new shell")
             except AetherError as refusal:
                 error = refusal
+            if error is not None:
+                self._attempts += FAILURE
         self.end(await self._diagnosis.why_gone() or error or SshError(LOST))
 
     async def _end_lost(self) -> None:
