@@ -60,8 +60,7 @@ class SessionShell:
     ) -> None:
         self._query = query
         self._host, self._policy = keeping.host, keeping.policy
-        self._activity = activity
-        self._attachment = attachment
+        self._activity, self._attachment = activity, attachment
         self._owner: SessionOwner | None = owner
         self._client = query.client or str(uuid.uuid4())
         self._resizing = Resizing(query.size, self._send_size)

@@ -43,6 +43,7 @@ import zlib
 
 PROTOCOL = 1
 LOG_BYTES = 1 << 20
+SHORT_READ_BYTES = 4000  # a PTY gives 4095 at most: less was all of it
 READ_BYTES = 16 << 10
 SEND_BUFFER_BYTES = 8 << 10  # Linux doubles it; more would be old output after a Ctrl-C
 MAX_FRAME_BYTES = 256 << 10
@@ -384,33 +385,39 @@ class Session:
         self.watch()
 
     def read(self):
-        """Read what the program has written, as far as there is room; once the shell has exited, to the end."""
+        """Read what the program has written, as far as there is room, and send it; after the shell's exit to the end."""
         while self.master is not None:
-            room = self._room()
-            if not room:
-                break
-            try:
-                data = os.read(self.master, room)
-            except BlockingIOError:
-                if self.exit is not None:
-                    self._finish()
-                break
-            except OSError:  # EIO: no process has the terminal open
-                data = b""
-            if not data:
-                if self.exit is not None:
-                    self._finish()
-                else:  # it is about to exit, or lives on without a terminal
-                    self.host.watch(self.master, 0, self.ready)
-                    self._wants = 0
-                    self.host.reap()
-                return
-            self.used_at = time.time()
-            self.log.append(data)
-            self.pump()
-            if len(data) < 4000 and self.exit is None:  # a PTY gives 4095 at most: this was all of it
+            data, is_all = self._take_output()
+            if data:
+                self.used_at = time.time()
+                self.log.append(data)
+                self.pump()
+            if is_all and self.exit is not None and self.master is not None:
+                self._finish()
+            if is_all or not data or self.exit is None:
                 break
         self.look_soon()
+
+    def _take_output(self):
+        """Read what a frame has room for; a PTY gives 4095 bytes at once. Return it, and whether it was all there is."""
+        data, room = b"", self._room()
+        while room > len(data):
+            try:
+                more = os.read(self.master, room - len(data))
+            except BlockingIOError:
+                return data, True
+            except OSError:  # EIO: no process has the terminal open
+                more = b""
+            if not more:
+                if self.exit is None:  # it is about to exit, or lives on without a terminal
+                    self.host.watch(self.master, 0, self.ready)
+                    self._wants = 0
+                    self.host.later(0, self.host.reap)
+                return data, True
+            data += more
+            if len(more) < SHORT_READ_BYTES and self.exit is None:
+                break
+        return data, False
 
     def pump(self):
         """Send the client what it lacks of the log, with the sizes in between, as far as its socket takes it."""
