@@ -194,8 +194,9 @@ def test_a_relay_carries_the_same_bytes(host):
     with subprocess.Popen(argv, env=host.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as relay:
         relay.stdin.write(forged("L"))
         relay.stdin.flush()
-        answer = forged("L", b'{"sessions": [], "trouble": null}')
-        assert relay.stdout.read(len(answer)) == answer
+        size = int.from_bytes(relay.stdout.read(4), "big")
+        assert relay.stdout.read(1) == b"L"
+        assert json.loads(relay.stdout.read(size))["sessions"] == []
         relay.stdin.close()
         assert relay.wait() == 0
 

@@ -12,6 +12,7 @@ import pytest
 from tornado.netutil import bind_sockets
 
 from aether.settings import load
+from aether.terminals.terminal import STABLE_S
 from tests.processes import alive, below
 from tests.session_client import CuttingProxy, SessionClient
 from tests.test_data_path import Wire
@@ -191,10 +192,12 @@ class Recut:
 
     def __init__(self, network, numbers, cuts, terminals):
         self.network, self.numbers, self.left, self.terminals = network, numbers, cuts, terminals
+        self.lapse = Timelapse(asyncio.get_running_loop())
 
     def __call__(self):
         if self.numbers.random() < 0.2 and all(one.shell._is_attached for one in self.terminals):
             self.network.budgets = itertools.islice(budgets(self.numbers, 20_000), 1)  # an attempt that fails, or none
+            self.lapse.leap(STABLE_S + 1)  # else it counts as one failure after the other
             self.network.cut()
             self.left -= 1
         return self.left <= 0

@@ -332,7 +332,7 @@ class Session:
                 if self.pending:
                     self.watch()
         client.owe_taken(len(data))
-        self.look_soon()
+        self.read()  # what the terminal itself echoes is there already
 
     def _write(self, data):
         try:
