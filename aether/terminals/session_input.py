@@ -76,7 +76,7 @@ class SessionInput:
 
     def _go_on(self) -> None:
         """Send what the host takes now; more when it says that the program has read."""
-        while self._can_send:
+        while self._can_send and self._unconfirmed.has_more:
             room = MAX_ON_ITS_WAY_BYTES - self._unconfirmed.on_its_way - self._waiting
             if room <= 0:
                 break

@@ -20,6 +20,11 @@ class Unconfirmed:
         return len(self._data)
 
     @property
+    def has_more(self) -> bool:
+        """Whether some of it was not sent over this channel."""
+        return self._sent < self._next
+
+    @property
     def on_its_way(self) -> int:
         """How much was sent over this channel and is not confirmed."""
         return self._sent - self._taken

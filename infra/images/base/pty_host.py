@@ -385,7 +385,7 @@ class Session:
         self.watch()
 
     def read(self):
-        """Read what the program has written, as far as there is room, and send it; after the shell's exit to the end."""
+        """Read what the program has written, as far as there is room, and send it; after the shell's exit all."""
         while self.master is not None:
             data, is_all = self._take_output()
             if data:
@@ -399,7 +399,7 @@ class Session:
         self.look_soon()
 
     def _take_output(self):
-        """Read what a frame has room for; a PTY gives 4095 bytes at once. Return it, and whether it was all there is."""
+        """Read what a frame has room for, 4095 bytes at once; return it, and whether it was all there is."""
         data, room = b"", self._room()
         while room > len(data):
             try:
@@ -433,7 +433,7 @@ class Session:
             data = self.log.read(client.next, most)
             payload = OFFSET.pack(client.next) + data
             client.next += len(data)
-            client.send("D", payload, is_last=client.next == self.log.end)
+            client.send("D", payload)
         if client is not None and not client.out and client.next == self.log.end:
             for at, size in client.sizes:
                 client.send("Z", SIZE.pack(at, *size))
@@ -659,7 +659,7 @@ class Client:
         session.attach(self, wanted, is_new)
 
     def owe_taken(self, size=0):
-        """Confirm input, and that the program reads it: with the next output or a moment later, a lot of it at once."""
+        """Confirm input, and that the program reads it: a moment later, as an echo comes first; a lot of it at once."""
         self._unconfirmed += size
         self._owes = True
         if self._unconfirmed >= READ_BYTES:
@@ -675,22 +675,12 @@ class Client:
     def pay(self):
         """Confirm now what input was taken."""
         if self._owes and self.session is not None:
-            self._owes = False
-            self._put(self._taken_frame())
+            self._owes, self._unconfirmed = False, 0
+            self.send("T", TAKEN.pack(self.session.taken.get(self.name, 0), len(self.session.pending)))
 
-    def _taken_frame(self):
-        self._unconfirmed = 0
-        return frame("T", TAKEN.pack(self.session.taken.get(self.name, 0), len(self.session.pending)))
-
-    def send(self, kind, payload, is_last=False):
-        """Send a frame; with the last of the output goes what input was taken."""
+    def send(self, kind, payload):
+        """Send a frame."""
         data = frame(kind, payload)
-        if is_last and self._owes and self.session is not None:
-            self._owes = False
-            data += self._taken_frame()
-        self._put(data)
-
-    def _put(self, data):
         self.out += data
         if len(self.out) == len(data):
             self._flush()
