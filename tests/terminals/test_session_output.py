@@ -195,6 +195,23 @@ async def test_a_host_cannot_fill_the_server_with_what_is_no_output(make, make_a
     assert told < 2 << 20
 
 
+@pytest.mark.gen_test
+async def test_a_program_that_writes_byte_by_byte_never_stalls(make_attachment, window, sent):
+    """Each byte takes fourteen of the window, and clients acknowledge only every 16 KiB of what they have drawn."""
+    attachment = make_attachment()
+    query = TerminalQuery(Resize(80, 24), False, "s")
+    session = SessionOutput(query, attachment, lambda frame: sent.append(frame) or True)
+    session.attached(SESSION, had_shell=False)
+    attachment.acknowledged(0)
+    for number in range(5 * START_WINDOW_BYTES // 14):
+        assert (number + 1) * 14 <= START_WINDOW_BYTES + window.granted
+        session.take(output(number, b"x"))
+        session.packet_read(14)
+        if number % 16384 == 16383:
+            await turn()
+            attachment.acknowledged(16384)
+
+
 @pytest.mark.parametrize(("cols", "rows"), [(0, 24), (80, 65535)])
 @pytest.mark.gen_test
 async def test_a_size_that_no_terminal_has_is_refused(make, cols, rows):
