@@ -153,7 +153,7 @@ class Attachment:
     def end(self, error: AetherError | None, reason: str = "") -> None:
         """Send what was gathered, then the error if there is one, and close the client's connection."""
         self.flush()
-        self._is_closed = True
+        self._is_closed, self._on_drawn = True, None
         if self._pause is not None:
             self._pause.cancel()
         if error is not None:

@@ -53,7 +53,8 @@ class Resizing:
         self._sent_size = self.size
 
     def close(self) -> None:
-        """Send none any more."""
+        """Send none any more, and let go of the shell: a circle would keep it until garbage is collected."""
+        self._send = lambda _: False
         if self._pause is not None:
             self._pause.cancel()
 

@@ -68,7 +68,8 @@ class SessionInput:
         self._go_on()
 
     def close(self) -> None:
-        """Tell the client nothing more."""
+        """Tell the client nothing more, and let go of the session."""
+        self._send = lambda _: False
         self._taken.close()
 
     def _tell_taken(self) -> None:

@@ -111,9 +111,10 @@ class SessionOutput:
         return f"shell was ended by signal {signal}" if signal else f"shell exited with status {status}"
 
     def close(self) -> None:
-        """Tell the host for the last time what was drawn."""
+        """Tell the host for the last time what was drawn, and let go of the session."""
         self._tell_drawn()
         self._telling.close()
+        self._send = lambda _: False
 
     def _note_drawn(self, offset: int) -> None:
         self._drawn = offset

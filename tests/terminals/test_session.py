@@ -1,6 +1,7 @@
 """session: a shell in the machine's PTY host. (With a real host: tests/test_sessions.py.)"""
 
 import json
+import weakref
 
 import pytest
 
@@ -164,6 +165,18 @@ async def test_leaving_a_session_hangs_up_nothing(make_shell, host_pool, owner):
     assert channel.ssh.is_closed
     assert {kind for kind, _ in channel.ssh.frames} == {"O"}
     assert owner.heard == ["started"]
+
+
+@pytest.mark.gen_test
+async def test_a_session_that_was_left_is_freed_at_once(make_shell, host_pool):
+    """Its buffers do not wait for a collection of garbage, which is rare."""
+    shell = make_shell()
+    await shell.attach()
+    shell.type(Input(b"x", 0))
+    left = weakref.ref(shell)
+    shell.close()
+    del shell
+    assert left() is None
 
 
 @pytest.mark.gen_test
