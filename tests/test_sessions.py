@@ -397,9 +397,9 @@ async def test_a_session_s_shell_is_what_a_login_gives(machine, terminal, open_c
 
 @pytest.fixture
 def settings(request, server_environ):
-    """Local machines in the runtime that the test names."""
+    """Local machines in the runtime that the test names; no sweep, as hours may pass at once."""
     given = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    return load([], {**server_environ, "AETHER_EMULATOR_RUNTIME": given.get("runtime", "auto")})
+    return load(["--idle-check-s", "100000"], {**server_environ, "AETHER_EMULATOR_RUNTIME": given.get("runtime", "auto")})
 
 
 @pytest.mark.long
