@@ -226,8 +226,8 @@ async def test_a_network_to_the_machine_that_is_silent_for_ten_minutes_takes_no_
     assert not reading.done()
     network.is_open.set()
     while not reading.done():
-        await lapse.elapse(1)
-        await asyncio.sleep(0.001)
+        await lapse.elapse(0.1)  # not faster, or time-outs would pass before what they wait for can come
+        await asyncio.sleep(0.02)
     await client.until(PROMPT)
     assert await client.run("echo $$") == pid
     assert "reconnected" not in client.kinds()
@@ -399,7 +399,9 @@ async def test_a_session_s_shell_is_what_a_login_gives(machine, terminal, open_c
 def settings(request, server_environ):
     """Local machines in the runtime that the test names; no sweep, as hours may pass at once."""
     given = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    return load(["--idle-check-s", "100000"], {**server_environ, "AETHER_EMULATOR_RUNTIME": given.get("runtime", "auto")})
+    return load(
+        ["--idle-check-s", "100000"], {**server_environ, "AETHER_EMULATOR_RUNTIME": given.get("runtime", "auto")}
+    )
 
 
 @pytest.mark.long
