@@ -60,6 +60,7 @@ class ConnectionPool:
         self._attempt_timeout_s = attempt_timeout_s
         self._clock = clock
         self._lock = asyncio.Lock()
+        self._closes = 0
         self.connections: list[Connection] = []
 
     async def open_shell(self, factory: Callable[[], Session], pty: Pty) -> Channel:
@@ -141,8 +142,9 @@ class ConnectionPool:
             for connection in self.connections:
                 if connection.has_room() if needs_room else not connection.is_silent:
                     return connection
-            self.connections.append(Connection(await self._connect(deadline)))
-            return self.connections[-1]
+            connection = Connection(await self._connect(deadline))
+            self.connections.append(connection)  # after the wait, as `close` makes the list anew
+            return connection
 
     def is_connected(self) -> bool:
         """Return whether there is a living connection."""
@@ -150,6 +152,7 @@ class ConnectionPool:
 
     async def close(self) -> None:
         """End the connections and with them all channels."""
+        self._closes += 1
         connections, self.connections = self.connections, []
         for connection in connections:
             connection.abort()
@@ -158,7 +161,10 @@ class ConnectionPool:
 
     async def _connect(self, deadline: float) -> asyncssh.SSHClientConnection:
         pause_s, reason = 0.02, "other terminals were connecting at the same time"
+        closes = self._closes
         while self._clock() + pause_s < deadline:
+            if closes != self._closes:
+                raise SshError("the connections to the machine were ended; try again")
             try:
                 return await self._attempt(min(self._attempt_timeout_s, deadline - self._clock()))
             except asyncssh.HostKeyNotVerifiable as error:

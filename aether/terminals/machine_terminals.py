@@ -58,8 +58,13 @@ class MachineTerminals:
         return terminal
 
     async def sessions(self) -> list[SessionInfo]:
-        """Return the machine's sessions, oldest first; raise SshError, ProviderTimeout."""
-        return [] if self._keeping is None else await self._keeping.host.sessions()
+        """Return the machine's sessions, oldest first; raise SshError, ProviderTimeout, or why the machine has none."""
+        if self._keeping is None:
+            return []
+        try:
+            return await self._keeping.host.sessions()
+        except AetherError as error:
+            raise self._machine.ended_error() or error from error
 
     async def end_session(self, session: str) -> None:
         """Hang up a session; raise SessionNotFound, SshError, ProviderTimeout."""

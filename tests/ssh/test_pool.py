@@ -81,6 +81,17 @@ async def test_a_server_that_never_comes_up_is_a_timeout(make_pool):
 
 @pytest.mark.outside
 @pytest.mark.gen_test
+async def test_who_connects_to_a_machine_whose_connections_are_ended_does_not_wait_for_the_deadline(make_pool):
+    """It was stopped, or destroyed."""
+    pool = make_pool()
+    connecting = asyncio.ensure_future(pool.connect())
+    await asyncio.sleep(0)
+    await pool.close()
+    with pytest.raises(SshError, match="were ended"):
+        await connecting
+
+
+@pytest.mark.gen_test
 async def test_terminals_that_wait_for_a_dead_server_all_give_up_together(make_pool, clock):
     """It takes connections and says nothing: each waits until its own deadline, not for the others' attempts, too."""
     attempts, began_at = [], clock.now

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from aether.errors import MachineNotRunning, MachineStopped
+from aether.errors import MachineNotRunning, MachineStopped, SshError
 from aether.host_file import PtyHostFile
 from aether.messages import Resize, TerminalQuery
 from aether.terminals.keeping import SessionPolicy, Sessions
@@ -66,3 +66,17 @@ async def test_a_page_that_comes_back_ends_the_terminal_it_has_let_go_of(machine
         terminals.open(client, TerminalQuery(Resize(80, 24), False, session, None, name))
     assert [client.ended is not None for client in clients] == [True, False, False]
     await terminals.end(MachineStopped("Machine stopped by user."))
+
+
+@pytest.mark.gen_test
+async def test_a_machine_that_ends_while_its_sessions_are_listed_is_told_as_that(machine, pool, host_pool, pause):
+    """Not as a connection that failed."""
+    terminals = MachineTerminals(machine, host_pool, Sessions(PtyHostFile(b""), SessionPolicy()), pause)
+
+    async def fail(command, data=b""):
+        machine.error = MachineStopped("Machine stopped by user.")
+        raise SshError("the connections to the machine were ended; try again")
+
+    host_pool.run = fail
+    with pytest.raises(MachineStopped):
+        await terminals.sessions()
