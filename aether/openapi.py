@@ -123,7 +123,7 @@ def _paths() -> dict[str, Any]:
         "/machines/{id}/stop": {"parameters": [_ID], "post": _call("Stop a machine", 202, machine, 404)},
         "/machines/{id}/sessions": {
             "parameters": [_ID],
-            "get": _call("List the running sessions of a machine", 200, _SESSIONS, 404, 409, 502, 504),
+            "get": _call("List the running sessions of a machine", 200, _SESSIONS, 404, 502, 504),
         },
         "/machines/{id}/sessions/{session}": {
             "parameters": [_ID, _SESSION_ID],

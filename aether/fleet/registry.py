@@ -127,16 +127,18 @@ class Fleet:
         return lifecycle.terminals.open(client, query)
 
     async def sessions(self, machine_id: str) -> Sequence[SessionInfo]:
-        """List the running sessions of a machine.
+        """List the running sessions of a machine, none of one that does not run.
 
         Raises:
-            MachineNotFound, MachineNotRunning: there is no such machine, or it does not run.
+            MachineNotFound: there is no such machine.
             SshError, ProviderTimeout: it could not be asked.
         """
-        return await self._terminals_of_running(machine_id).sessions()
+        self.refuse_if_closing()
+        lifecycle = self._get(machine_id)
+        return await lifecycle.terminals.sessions() if lifecycle.machine.state is MachineState.RUNNING else []
 
     async def end_session(self, machine_id: str, session_id: str) -> None:
-        """Hang up a session; raises SessionNotFound, and as `sessions` does."""
+        """Hang up a session; raises SessionNotFound, MachineNotRunning, and as `sessions` does."""
         await self._terminals_of_running(machine_id).end_session(session_id)
 
     async def close(self) -> None:
