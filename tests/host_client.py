@@ -126,7 +126,7 @@ class HostClient:
 
     def send(self, frame: bytes) -> None:
         """Send a frame, or what a test takes for one."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has closed: what it said is still to be read
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # what it said is still to be read
             self.socket.sendall(frame)
 
     def open(self, name: str | None = None, **wanted: Any) -> dict[str, Any]:
