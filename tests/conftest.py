@@ -453,3 +453,17 @@ def eventually() -> Callable[[Callable[[], Any]], Awaitable[None]]:
             await asyncio.sleep(0.01)
 
     return poll
+
+
+@pytest.fixture
+def ask(io_loop: IOLoop) -> Iterator[Callable[..., Awaitable[tuple[int, Any]]]]:
+    """`await ask(url, "POST", "/machines")` → status and decoded body, from a server in a process of its own."""
+    client = SimpleAsyncHTTPClient(force_instance=True)
+
+    async def fetch(url: str, method: str, path: str) -> tuple[int, Any]:
+        request = HTTPRequest(url + path, method, body="" if method == "POST" else None, request_timeout=60)
+        response = await client.fetch(request, raise_error=False)
+        return response.code, json.loads(response.body or "null")
+
+    yield fetch
+    client.close()

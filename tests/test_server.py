@@ -12,10 +12,8 @@ from pathlib import Path
 import asyncssh
 import psutil
 import pytest
-from tornado.httpclient import HTTPRequest
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.web import Application
 
 import server as program
@@ -72,20 +70,6 @@ def run(io_loop, server_environ):
 
     yield start
     io_loop.run_sync(end_all)
-
-
-@pytest.fixture
-def ask(io_loop):
-    """`await ask(url, "POST", "/machines")` → status and decoded body."""
-    client = SimpleAsyncHTTPClient(force_instance=True)
-
-    async def fetch(url, method, path):
-        request = HTTPRequest(url + path, method, body="" if method == "POST" else None, request_timeout=60)
-        response = await client.fetch(request, raise_error=False)
-        return response.code, json.loads(response.body or "null")
-
-    yield fetch
-    client.close()
 
 
 @pytest.fixture

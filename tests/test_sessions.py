@@ -222,7 +222,7 @@ async def test_a_network_to_the_machine_that_is_silent_for_ten_minutes_takes_no_
     reading = asyncio.ensure_future(client.until("typed-2"))
     for _ in range(60):
         await lapse.elapse(10)
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # the machine's processes live in real time
     assert not reading.done()
     network.is_open.set()
     while not reading.done():
@@ -252,7 +252,7 @@ async def test_a_laptop_that_sleeps_for_hours_finds_its_shell_and_what_that_wrot
         await lapse.elapse(60)
         if not len(terminals):
             break
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0.001)  # as does its sshd
     assert not len(terminals)
     (home(box) / "go").touch()
     await eventually((home(box) / "written").exists)

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import os
 import random
 import signal
@@ -10,8 +9,6 @@ import sys
 
 import asyncssh
 import pytest
-from tornado.httpclient import HTTPRequest
-from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from tests.session_client import SessionClient
 from tests.test_server import Process
@@ -101,20 +98,6 @@ def start(io_loop, server_environ):
 
     yield run
     io_loop.run_sync(end_all)
-
-
-@pytest.fixture
-def ask(io_loop):
-    """`await ask(url, "POST", "/machines")` → status and decoded body."""
-    client = SimpleAsyncHTTPClient(force_instance=True)
-
-    async def fetch(url, method, path):
-        request = HTTPRequest(url + path, method, body="" if method == "POST" else None, request_timeout=60)
-        response = await client.fetch(request, raise_error=False)
-        return response.code, json.loads(response.body or "null")
-
-    yield fetch
-    client.close()
 
 
 @pytest.fixture

@@ -784,7 +784,7 @@ class Host:
         """Call; what goes wrong ends one session or one client, and never the others."""
         try:
             call(*arguments)
-        except Exception as error:
+        except Exception as error:  # a defect, or no memory: a list tells it, and the other shells go on
             self.trouble = repr(error)
             owner = getattr(call, "__self__", None)
             if isinstance(owner, Session):
